@@ -1,0 +1,1 @@
+"""Pictures to data set: tag them, pack them, read them back."""
