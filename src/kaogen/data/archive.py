@@ -98,7 +98,7 @@ class Archive:
         )
         if not self.names:
             raise ArchiveError(
-                f"{path} holds no images", hint="A data set is made by `kaogen prepare`."
+                f"{path} holds no images.", hint="A data set is made by `kaogen prepare`."
             )
         first = self._decode(0)
         self.resolution: tuple[int, int] = (first.shape[0], first.shape[1])
@@ -121,7 +121,7 @@ class Archive:
         if image.shape != (*self.resolution, self.channels):
             raise ArchiveError(
                 f"{self.path}: {self.names[index]} is {_shape(image.shape)}, "
-                f"the first image {_shape((*self.resolution, self.channels))}"
+                f"the first image {_shape((*self.resolution, self.channels))}."
             )
         return image
 
@@ -182,11 +182,11 @@ class Archive:
                 self._zip = zipfile.ZipFile(self.path)
             except FileNotFoundError:
                 raise ArchiveError(
-                    f"{self.path} does not exist", hint="Make it with `kaogen prepare`."
+                    f"{self.path} does not exist.", hint="Make it with `kaogen prepare`."
                 ) from None
             except _ZIP_ERRORS as error:
                 raise ArchiveError(
-                    f"{self.path} is no readable zip file ({error})",
+                    f"{self.path} is no readable zip file ({error}).",
                     hint="Was it cut short? Copy it again or rerun `kaogen prepare`.",
                 ) from error
             self._pid = os.getpid()
@@ -197,12 +197,12 @@ class Archive:
         try:
             info = self._infos[name]
             if info.file_size > limit:
-                raise ArchiveError(f"{self.path}: {name} is too large ({info.file_size:,} bytes)")
+                raise ArchiveError(f"{self.path}: {name} is too large ({info.file_size:,} bytes).")
             with handle.open(info) as file:
                 # Stays bounded even where the directory lies about the size.
                 return file.read(info.file_size)
         except _ZIP_ERRORS as error:
-            raise ArchiveError(f"{self.path}: {name} cannot be read ({error})") from error
+            raise ArchiveError(f"{self.path}: {name} cannot be read ({error}).") from error
 
     def _decode(self, index: int) -> Pixels:
         name = self.names[index]
@@ -212,25 +212,25 @@ class Archive:
                 if max(picture.size) > _MAX_EDGE or picture.mode not in _CHANNELS:
                     raise ArchiveError(
                         f"{self.path}: {name} is {picture.size[0]} x {picture.size[1]} "
-                        f"{picture.mode}; at most {_MAX_EDGE} pixels, L, RGB or RGBA are read"
+                        f"{picture.mode}; at most {_MAX_EDGE} pixels, L, RGB or RGBA are read."
                     )
                 pixels = np.array(picture, dtype=np.uint8)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ArchiveError(f"{self.path}: {name} is a broken image ({error})") from error
+            raise ArchiveError(f"{self.path}: {name} is a broken image ({error}).") from error
         return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
     def _read_json(self, name: str) -> Any:
         try:
             return json.loads(self._read(name, _MAX_JSON_BYTES))
         except (ValueError, RecursionError) as error:
-            raise ArchiveError(f"{self.path}: {name} is not valid JSON ({error})") from error
+            raise ArchiveError(f"{self.path}: {name} is not valid JSON ({error}).") from error
 
     def _optional_object(self, name: str) -> dict[str, Any] | None:
         if name not in self._infos:
             return None
         value = self._read_json(name)
         if not isinstance(value, dict):
-            raise ArchiveError(f"{self.path}: {name} holds no JSON object")
+            raise ArchiveError(f"{self.path}: {name} holds no JSON object.")
         return value
 
     def _read_vocabulary(self) -> Vocabulary | None:
@@ -239,11 +239,11 @@ class Archive:
             return None
         tags = value.get("tags")
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise ArchiveError(f"{self.path}: {TAGS_NAME} lists no tags")
+            raise ArchiveError(f"{self.path}: {TAGS_NAME} lists no tags.")
         try:
             return Vocabulary(tags)
         except (InputError, ValueError) as error:
-            raise ArchiveError(f"{self.path}: {TAGS_NAME} is no vocabulary ({error})") from error
+            raise ArchiveError(f"{self.path}: {TAGS_NAME} is no vocabulary ({error}).") from error
 
     def _read_labels(self) -> Labels | None:
         value = self._optional_object(LABELS_NAME)
@@ -254,26 +254,26 @@ class Archive:
             by_name = dict(rows)
             table = np.array([by_name[name] for name in self.names], dtype=np.float32)
         except KeyError as error:
-            raise ArchiveError(f"{self.path}: {LABELS_NAME} has no label for {error}") from None
+            raise ArchiveError(f"{self.path}: {LABELS_NAME} has no label for {error}.") from None
         except (TypeError, ValueError) as error:
             raise ArchiveError(
-                f"{self.path}: {LABELS_NAME} does not hold one list of numbers per image ({error})"
+                f"{self.path}: {LABELS_NAME} does not hold one list of numbers per image ({error})."
             ) from error
         if table.ndim == 1:
             table = self._one_hot(table)
         if table.ndim != 2 or not np.isfinite(table).all():
-            raise ArchiveError(f"{self.path}: {LABELS_NAME} holds labels that are no finite rows")
+            raise ArchiveError(f"{self.path}: {LABELS_NAME} holds labels that are no finite rows.")
         if self.vocabulary is not None and table.shape[1] != len(self.vocabulary):
             raise ArchiveError(
                 f"{self.path}: labels have {table.shape[1]} columns, "
-                f"{TAGS_NAME} names {len(self.vocabulary)}"
+                f"{TAGS_NAME} names {len(self.vocabulary)}."
             )
         return table
 
     def _one_hot(self, classes: Labels) -> Labels:
         top = float(classes.max())
         if not math.isfinite(top) or classes.min() < 0 or top > 65535 or np.any(classes % 1):
-            raise ArchiveError(f"{self.path}: {LABELS_NAME} holds class numbers out of 0..65535")
+            raise ArchiveError(f"{self.path}: {LABELS_NAME} holds class numbers out of 0..65535.")
         table = np.zeros((len(classes), int(top) + 1), dtype=np.float32)
         table[np.arange(len(classes)), classes.astype(np.int64)] = 1
         return table
