@@ -1,0 +1,1 @@
+"""Other programs' formats, and our own way out of torch."""
