@@ -8,6 +8,7 @@ file costs at most about a second and 256 MiB.
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,7 +28,7 @@ from kaogen.errors import ImageError
 
 LARGEST_FILE: Final = 32 * 2**20
 """Bytes of a file that are read at most."""
-LARGEST_PICTURE: Final = 16 * 10**6
+LARGEST_PICTURE: Final = 12 * 10**6
 """Pixels of a picture at most."""
 
 _MOST_SCANS: Final = 100
@@ -73,9 +74,12 @@ def read_image(
         # Each scan goes over the whole picture: a small file could take minutes.
         raise ImageError(f"the JPEG file has more than {_MOST_SCANS} scans.")
     try:
-        with _open(form, io.BytesIO(data)) as image:
-            _check(image, form, animated, largest)
-            return np.array(_upright(image))
+        with warnings.catch_warnings():
+            # A stranger's broken EXIF is no news to whoever runs this.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            with _open(form, io.BytesIO(data)) as image:
+                _check(image, form, animated, largest)
+                return np.array(_upright(image))
     except ImageError:
         raise
     except Exception as error:
@@ -130,8 +134,11 @@ def _check(image: ImageFile.ImageFile, form: str, animated: str, largest: int) -
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     rgb = _to_rgb(image)
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        turn = None  # broken EXIF does not spoil the picture
     return rgb.transpose(turn) if turn is not None else rgb
 
 
