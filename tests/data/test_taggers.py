@@ -3,61 +3,25 @@
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from kaogen.data.taggers import Tagger
 from kaogen.errors import BundleError, ModelNotFoundError
 
-NAMES = ("red hair", "green hair", "blue hair", "smile")
-HAIR = list(NAMES[:3])
-
-
-def make_tagger(path: Path, size: int = 16, smile: float = 0.6, **changes: Any) -> Path:
-    """Write `path` and its .json: the scores are the means of R, G and B, then `smile`."""
-    weight = numpy_helper.from_array(np.eye(3, 4, dtype=np.float32), "weight")
-    bias = numpy_helper.from_array(np.array([0, 0, 0, smile], np.float32), "bias")
-    nodes = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
-        helper.make_node("Gemm", ["mean", "weight", "bias"], ["scores"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tagger",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, size, size])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 4])],
-        [weight, bias],
-    )
-    opset = helper.make_opsetid("", 17)
-    data = helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
-    onnx.checker.check_model(data)
-    path.write_bytes(data)
-    tags = [
-        {"name": n, "threshold": 0.5, "group": "hair colour" if n in HAIR else None, "learnt": True}
-        for n in NAMES
-    ]
-    info = {
-        "format": "kaogen-tagger",
-        "version": 1,
-        "size": size,
-        "tags": tags,
-        "exclusive": {"hair colour": HAIR},
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    path.with_suffix(".json").write_text(json.dumps(info | changes), encoding="utf-8")
-    return path
+MakeTagger = Callable[..., Path]
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (16, 16)) -> np.ndarray:
     return np.full((*size, 3), colour, np.uint8)
 
 
-def test_scores_are_of_rgb_in_0_to_1_whatever_the_faces_size(tmp_path: Path) -> None:
+def test_scores_are_of_rgb_in_0_to_1_whatever_the_faces_size(
+    tmp_path: Path, make_tagger: MakeTagger
+) -> None:
     tagger = Tagger.load(make_tagger(tmp_path / "t.onnx"))
     colours = [(255, 0, 51), (0, 102, 255)] * 40
     sizes = [(16, 16), (40, 30)] * 40
@@ -70,13 +34,15 @@ def test_scores_are_of_rgb_in_0_to_1_whatever_the_faces_size(tmp_path: Path) -> 
     assert tagger.scores([]).shape == (0, 4)
 
 
-def test_of_an_exclusive_group_the_best_counts_of_others_the_threshold(tmp_path: Path) -> None:
+def test_of_an_exclusive_group_the_best_counts_of_others_the_threshold(
+    tmp_path: Path, make_tagger: MakeTagger
+) -> None:
     tagger = Tagger.load(make_tagger(tmp_path / "t.onnx"))
     assert tagger.tags([0.1, 0.3, 0.2, 0.5]) == [("green hair", 0.3), ("smile", 0.5)]
     assert tagger.tags([0.9, 0.8, 0.7, 0.49]) == [("red hair", 0.9)]
 
 
-def test_what_it_has_not_learnt_it_never_says(tmp_path: Path) -> None:
+def test_what_it_has_not_learnt_it_never_says(tmp_path: Path, make_tagger: MakeTagger) -> None:
     path = make_tagger(tmp_path / "t.onnx")
     info = json.loads(path.with_suffix(".json").read_text())
     for tag in info["tags"]:
@@ -88,14 +54,14 @@ def test_what_it_has_not_learnt_it_never_says(tmp_path: Path) -> None:
     assert tagger.describe()["learnt"] == ["red hair"]
 
 
-def test_it_may_be_pickled(tmp_path: Path) -> None:
+def test_it_may_be_pickled(tmp_path: Path, make_tagger: MakeTagger) -> None:
     tagger = Tagger.load(make_tagger(tmp_path / "t.onnx"))
     again = pickle.loads(pickle.dumps(tagger))
     face = [plain((10, 20, 30))]
     np.testing.assert_array_equal(again.scores(face), tagger.scores(face))
 
 
-def test_what_is_no_tagger_is_one_clear_error(tmp_path: Path) -> None:
+def test_what_is_no_tagger_is_one_clear_error(tmp_path: Path, make_tagger: MakeTagger) -> None:
     with pytest.raises(ModelNotFoundError, match="no tagger file"):
         Tagger.load(tmp_path / "none.onnx")
     path = tmp_path / "t.onnx"

@@ -28,7 +28,6 @@ Tags = tuple[str, ...]
 
 # Fixed, never derived from the number of workers: a tagger's batches must not depend on it.
 _CHUNK = 64
-NOT_LISTED = "The CSV does not list it."
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ class Report:
 
     Attributes:
         written: faces in the file.
-        dropped: ``(name, reason)`` of each one that was left out.
+        dropped: ``(name, reason)`` of each one that could not be used.
+        not_in_csv: pictures left out because the CSV does not list them and no tagger was asked.
         smaller: faces that had to be enlarged to the size.
         tagged: faces whose tags came from the tagger.
         not_in_source: files of the CSV that the source does not have.
@@ -84,6 +84,7 @@ class Report:
 
     written: int = 0
     dropped: list[tuple[str, str]] = field(default_factory=list)
+    not_in_csv: int = 0
     smaller: int = 0
     tagged: int = 0
     not_in_source: int = 0
@@ -94,11 +95,11 @@ class Report:
     def reasons(self) -> list[tuple[str, int, str]]:
         """``(reason, count, an example's name)``, most frequent first.
 
-        Reasons that differ in their figures only are one.
+        Reasons that differ only in figures or in what stands in brackets are one.
         """
         groups: dict[str, list[tuple[str, str]]] = {}
         for name, reason in self.dropped:
-            groups.setdefault(re.sub(r"\d[\d,.]*\d|\d", "#", reason), []).append((name, reason))
+            groups.setdefault(re.sub(r"\(.*\)|\d+", "", reason), []).append((name, reason))
         table = [(same[0][1], len(same), same[0][0]) for same in groups.values()]
         return sorted(table, key=lambda row: -row[1])
 
@@ -147,10 +148,12 @@ def _choose(
     """The pictures to look at; the others are counted in ``report``."""
     chosen = list(names)
     if plan.tags is not None and plan.tagger is None:
-        report.dropped += [(name, NOT_LISTED) for name in names if name not in listed]
         chosen = [name for name in names if name in listed]
+        report.not_in_csv = len(names) - len(chosen)
+    if not names:
+        raise DataError(f"{plan.source} has no pictures.", hint=_first_reason(report))
     if not chosen:
-        raise DataError(f"{plan.source} has no pictures to use.", hint=_first_reason(report))
+        raise DataError(f"{plan.tags} lists none of the {len(names):,} pictures in {plan.source}.")
     return chosen[: plan.limit]
 
 

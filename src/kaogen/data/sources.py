@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from kaogen.errors import ArchiveError, DataError, ImageError
+from kaogen.images import LARGEST_FILE
 
 PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif"})
-_MAX_FILE_BYTES = 64 * 2**20
+_TOO_LARGE = f"the file is larger than {LARGEST_FILE >> 20} MiB."
 # What zipfile raises on entries that are cut short, bent, encrypted or oddly packed.
 _ENTRY_ERRORS = (
     zipfile.BadZipFile,
@@ -69,12 +70,12 @@ class FolderSource(Source):
         file = self.path / name
         try:
             if not file.is_file():
-                raise ImageError("It is no regular file.")
-            if file.stat().st_size > _MAX_FILE_BYTES:
-                raise ImageError("It is larger than 64 MiB.")
+                raise ImageError("not a regular file.")
+            if file.stat().st_size > LARGEST_FILE:
+                raise ImageError(_TOO_LARGE)
             return file.read_bytes()
         except OSError as error:
-            raise ImageError(f"It cannot be read ({error.strerror}).") from error
+            raise ImageError(f"the file cannot be read ({error.strerror}).") from error
 
     def describe(self) -> dict[str, str | int]:
         """Name and kind; each file's own SHA-256 stands with the file."""
@@ -100,14 +101,14 @@ class ZipSource(Source):
     def read(self, name: str) -> bytes:
         """The bytes of the entry ``name``; its checksum is checked."""
         info = self._entries[name]
-        if info.file_size > _MAX_FILE_BYTES:
-            raise ImageError("It is larger than 64 MiB.")
+        if info.file_size > LARGEST_FILE:
+            raise ImageError(_TOO_LARGE)
         try:
             with self._zip.open(info) as file:
                 # Bounded even where the directory lies about the size.
                 return file.read(info.file_size)
         except _ENTRY_ERRORS as error:
-            raise ImageError("Its zip entry is damaged, encrypted or oddly packed.") from error
+            raise ImageError("the zip entry is damaged, encrypted or oddly packed.") from error
 
     def describe(self) -> dict[str, str | int]:
         """Name, kind, size and SHA-256 of the zip."""
@@ -138,9 +139,9 @@ def _refusal(name: str) -> str | None:
     path = PurePosixPath(name)
     unsafe = path.is_absolute() or ".." in path.parts or ":" in name or "\\" in name
     if unsafe or not name.isprintable():
-        return "Its name is unsafe."
+        return "its name is unsafe."
     if path.parts[0] == "__MACOSX" or path.name.startswith("."):
         return ""
     if path.suffix.lower() not in PICTURE_EXTENSIONS:
-        return "It is no picture file."
+        return "not a picture file by its name."
     return None
