@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +13,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -58,8 +56,18 @@ def command(
     plan = Preparation(
         source, out, size=size, tags=tags, tagger=tagger, limit=limit, workers=workers
     )
-    with _bar() as (bar, task):
-        report = prepare(plan, lambda done, all_: bar.update(task, completed=done, total=all_))
+    bar = Progress(*_columns(), console=Console(stderr=True))  # what is told can be piped
+    task = bar.add_task("pictures", total=None)
+
+    def progress(done: int, total: int) -> None:
+        bar.start()  # not sooner: what fails at once is one line and no bar
+        bar.update(task, completed=done, total=total)
+
+    try:
+        report = prepare(plan, progress)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
     _show(plan, report)
 
 
@@ -71,18 +79,14 @@ class _Rate(TextColumn):
         return Text("" if speed is None else f"{speed:,.0f}/s")
 
 
-@contextmanager
-def _bar() -> Iterator[tuple[Progress, TaskID]]:
-    columns = (
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(""),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    # On stderr, so that what the command has to say can be piped.
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield bar, bar.add_task("pictures", total=None)
 
 
 def _show(plan: Preparation, report: Report) -> None:
