@@ -27,7 +27,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from kaogen.errors import BundleError, ModelNotFoundError
-from kaogen.studio.manifest import MAX_BUNDLE, PAYLOAD, FileInfo, Manifest
+from kaogen.studio.manifest import MAX_BUNDLE, PAYLOAD, Manifest
 from kaogen.tags import Vocabulary
 
 Floats = npt.NDArray[np.float32]
@@ -159,20 +159,13 @@ def open_graph(graph: bytes, where: str) -> Any:
 
 
 def write_bundle(
-    path: str | os.PathLike[str], manifest: Manifest, payload: dict[str, bytes]
-) -> str:
-    """Write a model file, atomically, and return its id.
+    path: str | os.PathLike[str], manifest: Manifest, payload: Mapping[str, bytes]
+) -> None:
+    """Write a model file, atomically; the manifest is `Manifest.sealed` over the same payload.
 
-    `manifest.files` and `manifest.id` are filled in from the payload. The same input gives the
-    same bytes.
+    The same input gives the same bytes.
     """
-    files = {
-        name: FileInfo(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-        for name, data in payload.items()
-    }
-    draft = manifest.model_copy(update={"files": files})
-    final = Manifest.model_validate({**draft.model_dump(), "id": draft.content_id()})
-    text = json.dumps(final.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -186,7 +179,6 @@ def write_bundle(
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    return final.id
 
 
 def find_bundle(model: str | os.PathLike[str] | None = None) -> Path:

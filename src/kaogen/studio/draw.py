@@ -122,9 +122,8 @@ class Studio:
         """
         dim = self.bundle.manifest.z_dim
         z = latents.z(recipe.seed or 0, dim)
-        if recipe.variation > 0:
-            toward = latents.z(recipe.variation_seed, dim, stream=latents.STREAM_VARIATION)
-            z = latents.mix(z, toward, recipe.variation)
+        if recipe.variation > 0 and recipe.variation_seed != recipe.seed:
+            z = latents.mix(z, latents.z(recipe.variation_seed, dim), recipe.variation)
         own = self.bundle.map(z[None], labels[None])[0]
         centre = self.centre(labels)
         w: Floats = centre + np.float32(recipe.psi) * (own - centre)

@@ -27,8 +27,6 @@ STREAM_CENTRE = 1
 """The fixed latents that a truncation centre is averaged over, one per lane."""
 STREAM_FILL = 2
 """The order in which label rows are tried, one word per row."""
-STREAM_VARIATION = 3
-"""The seeds of a character's variations."""
 
 # Second half of the Philox key: "kaog". The first half is the seed.
 _KEY = 0x6B616F67

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -98,6 +99,16 @@ class Manifest(_Part):
         if self.files["labels.bin"].bytes != self.labels.count * self.labels.bytes_per_row:
             raise ValueError("files: labels.bin has the wrong size")
         return self
+
+    @classmethod
+    def sealed(cls, payload: Mapping[str, bytes], **fields: Any) -> Self:
+        """The manifest of these files: hashes, sizes and id filled in, and all of it checked."""
+        files = {
+            name: FileInfo(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+            for name, data in payload.items()
+        }
+        draft = cls(files=files, **fields)
+        return draft.model_copy(update={"id": draft.content_id()})
 
     def content_id(self) -> str:
         """The name with 8 hex digits of the hash of all that decides a picture's pixels.
