@@ -131,7 +131,12 @@ class Archive:
         ``progress(done, total)`` is called from the calling thread now and then.
         """
         total = len(self)
-        out = np.empty((total, *self.resolution, self.channels), dtype=np.uint8)
+        shape = (total, *self.resolution, self.channels)
+        try:
+            out = np.empty(shape, dtype=np.uint8)
+        except MemoryError:
+            need = math.prod(shape) / 2**30
+            raise ArchiveError(f"{self.path} needs {need:,.0f} GiB of memory as pixels.") from None
 
         def decode(start: int) -> int:
             stop = min(start + _DECODE_CHUNK, total)
