@@ -28,7 +28,7 @@ from kaogen.errors import ImageError
 
 LARGEST_FILE: Final = 32 * 2**20
 """Bytes of a file that are read at most."""
-LARGEST_PICTURE: Final = 12 * 10**6
+LARGEST_PICTURE: Final = 10**7
 """Pixels of a picture at most."""
 
 _MOST_SCANS: Final = 100
