@@ -55,7 +55,7 @@ class ExportOptions:
     not_learnt: Sequence[str] = ()
     min_examples: int = 20
     measured: dict[str, dict[str, float]] = field(default_factory=dict)
-    precision: Precision = "fp16"
+    precision: str = "fp16"
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
@@ -184,6 +184,11 @@ def _label_rows(data: Archive, meta: dict[str, Any]) -> tuple[Bits, Vocabulary]:
     trained_on = meta.get("vocabulary")
     if trained_on is not None and tuple(trained_on) != data.vocabulary.names:
         raise CheckpointError(f"the run was trained on other tags than {data.path} has.")
+    if meta.get("archive", data.fingerprint) != data.fingerprint:
+        raise CheckpointError(
+            f"the run was trained on other data than {data.path}.",
+            hint=f"Give the data set file it was trained on: {meta.get('data', 'see its config')}.",
+        )
     return data.labels >= 0.5, data.vocabulary
 
 

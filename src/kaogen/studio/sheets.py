@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from kaogen.errors import ConfigError
 from kaogen.recipe import LARGEST_SEED, Recipe
-from kaogen.studio.draw import Character
+from kaogen.studio.draw import WEBP_QUALITY, Character
 
 LARGEST_SHEET = 16384
 """Pixels along a side."""
@@ -66,4 +66,11 @@ def sheet_png(characters: Sequence[Character], columns: int | None = None) -> by
     info.add_itxt("kaogen-sheet", json.dumps(recipes, separators=(",", ":")))
     buffer = io.BytesIO()
     sheet(characters, columns).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def sheet_webp(characters: Sequence[Character], columns: int | None = None) -> bytes:
+    """`sheet` as WebP, without recipes."""
+    buffer = io.BytesIO()
+    sheet(characters, columns).save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     return buffer.getvalue()
