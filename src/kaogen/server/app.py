@@ -17,7 +17,7 @@ from kaogen.server.characters import MEDIA_TYPES, Characters, answer, describe
 from kaogen.server.drawing import CACHE_BYTES, WAITING, BusyError, Drawing, Form
 from kaogen.studio.draw import Studio
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 2.0
 """How long ``/readyz`` waits for the model to draw."""
 FRESH_SECONDS = 10.0
 """A picture drawn so recently shows that the model draws."""
@@ -175,7 +175,7 @@ async def _draw_once(drawing: Drawing) -> None:
     try:
         await asyncio.wait_for(answer(drawing.probe()), PROBE_SECONDS)
     except TimeoutError:
-        raise BusyError(f"No picture was drawn within {PROBE_SECONDS:g} s.", 5) from None
+        raise BusyError(f"No picture was drawn within {PROBE_SECONDS:g} s.", 2) from None
     except BusyError:
         raise
     except KaogenError as error:

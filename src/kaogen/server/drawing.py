@@ -162,12 +162,12 @@ class Drawing:
 
     def _enqueue(self, job: _Job) -> "Future[bytes]":
         """Append a job, or join the same one under way; the caller holds the lock."""
+        if self._closing:
+            raise self._busy("The server is stopping.")
         if job.key in self._under_way:
             return self._under_way[job.key]
-        if self._closing or len(self._jobs) >= self.limit:
-            self.counts.refused += 1
-            why = "The server is stopping." if self._closing else "Too many pictures are waiting."
-            raise BusyError(why, self._retry_after())
+        if len(self._jobs) >= self.limit:
+            raise self._busy("Too many pictures are waiting.")
         # Shared by all who wait for it, so that none of them may cancel it.
         job.answer.set_running_or_notify_cancel()
         self._under_way[job.key] = job.answer
@@ -175,10 +175,11 @@ class Drawing:
         self._change.notify()
         return job.answer
 
-    def _retry_after(self) -> int:
-        """Seconds until the queue as it stands is drawn, at the mean rate so far."""
+    def _busy(self, why: str) -> BusyError:
+        """Refuse until the queue as it stands is drawn, at the mean rate so far."""
+        self.counts.refused += 1
         mean = self.counts.seconds / max(self.counts.drawn, 1)
-        return max(1, math.ceil(len(self._jobs) * mean))
+        return BusyError(why, max(1, math.ceil(len(self._jobs) * mean)))
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

@@ -184,6 +184,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         )
         known = built.setdefault("components", {}).setdefault("schemas", {})
         for body in (Problem, CharacterBody):
-            known[body.__name__] = body.model_json_schema()
+            shape = body.model_json_schema(ref_template="#/components/schemas/{model}")
+            known |= shape.pop("$defs", {})
+            known[body.__name__] = shape
         app.openapi_schema = built
     return app.openapi_schema
