@@ -207,14 +207,14 @@ def test_access_log_is_one_honest_line(
 def test_document_names_each_status(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     assert "Problem" in document["components"]["schemas"]
-    picture = {"200", "304", "307", "400", "404", "413", "500", "503"}
+    picture = {"200", "304", "307", "400", "404", "413", "429", "500", "503"}
     expected = {
         ("get", "/v1/characters.png"): picture,
         ("get", "/v1/characters.webp"): picture,
         ("get", "/v1/characters.json"): picture,
-        ("post", "/v1/recipe"): {"200", "400", "413", "422", "500"},
-        ("get", "/v1/tags"): {"200", "413", "422", "500"},
-        ("get", "/v1/models"): {"200", "413", "500"},
+        ("post", "/v1/recipe"): {"200", "400", "413", "422", "429", "500"},
+        ("get", "/v1/tags"): {"200", "413", "422", "429", "500"},
+        ("get", "/v1/models"): {"200", "413", "429", "500"},
         ("get", "/healthz"): {"200", "413", "500"},
         ("get", "/readyz"): {"200", "413", "500", "503"},
         ("get", "/metrics"): {"200", "413", "500"},

@@ -40,6 +40,12 @@ def command(
     cache_mb: Annotated[
         int, typer.Option(min=0, max=65_536, help="Memory for drawn pictures, in MiB.")
     ] = 64,
+    rate: Annotated[
+        float, typer.Option(min=0, help="API requests per second and client; 0 is no limit.")
+    ] = 0.0,
+    behind_proxy: Annotated[
+        str, typer.Option(help="Addresses of proxies whose X-Forwarded-For is believed.")
+    ] = "",
 ) -> None:
     """Start the website and its API.
 
@@ -56,7 +62,7 @@ def command(
     from kaogen.studio.draw import open_model
 
     studio = open_model(model)
-    settings = Settings(waiting=waiting, cache_bytes=cache_mb << 20, all_tags=all_tags)
+    settings = Settings(waiting=waiting, cache_bytes=cache_mb << 20, rate=rate, all_tags=all_tags)
     url = address_of(listener)
     _log_to_stderr()
     print(f"kaogen: {url} draws with {_about(studio)}", flush=True)
@@ -69,6 +75,8 @@ def command(
         log_config=None,
         access_log=False,  # ours has the time taken, and cannot be forged
         server_header=False,
+        proxy_headers=bool(behind_proxy),
+        forwarded_allow_ips=behind_proxy,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     try:

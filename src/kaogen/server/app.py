@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 
 from kaogen import __version__
 from kaogen.errors import KaogenError, ModelError
-from kaogen.server import catalogue, limits, meters, pages, problems, schemas
+from kaogen.server import catalogue, limits, meters, pages, problems, rates, schemas
 from kaogen.server.characters import MEDIA_TYPES, Characters, answer, describe
 from kaogen.server.drawing import CACHE_BYTES, WAITING, BusyError, Drawing, Form
 from kaogen.studio.draw import Studio
@@ -21,7 +21,7 @@ PROBE_SECONDS = 2.0
 """How long ``/readyz`` waits for the model to draw."""
 FRESH_SECONDS = 10.0
 """A picture drawn so recently shows that the model draws."""
-_PICTURE_STATUSES = schemas.statuses(304, 307, 400, 404, 503)
+_PICTURE_STATUSES = schemas.statuses(304, 307, 400, 404, 429, 503)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Settings:
     """How many bytes of encoded pictures are kept in memory."""
     body_limit: int = limits.BODY_LIMIT
     """Largest request body in bytes."""
+    rate: float = 0.0
+    """Requests per second that one client may send to the API; 0 is no limit."""
     all_tags: bool = False
     """Also show the tags that do not belong on a public page."""
     static: Path = pages.STATIC
@@ -79,6 +81,7 @@ def create_app(studio: Studio, settings: Settings = Settings()) -> FastAPI:
     app.openapi = lambda: schemas.document(app)  # type: ignore[method-assign]
     problems.install(app)
     app.add_middleware(limits.BodyLimit, limit=settings.body_limit)
+    app.add_middleware(rates.RateLimit, rate=settings.rate)
     app.add_middleware(limits.Guard, observe=meter.observe)  # added last, met first
     app.state.drawing = drawing
     return app
@@ -112,7 +115,7 @@ def _add_pictures(app: FastAPI, characters: Characters) -> None:
     @app.post(
         "/v1/recipe",
         summary="The recipe inside a PNG that kaogen drew",
-        responses=schemas.statuses(400, 422),
+        responses=schemas.statuses(400, 422, 429),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -127,12 +130,12 @@ def _add_pictures(app: FastAPI, characters: Characters) -> None:
 def _add_catalogue(app: FastAPI, studio: Studio, hidden: frozenset[str]) -> None:
     """Add the tags and the models."""
 
-    @app.get("/v1/tags", summary="All tags, in groups", responses=schemas.statuses(422))
+    @app.get("/v1/tags", summary="All tags, in groups", responses=schemas.statuses(422, 429))
     async def tags(response: Response, lang: schemas.Language = "en") -> schemas.TagsBody:
         response.headers["Cache-Control"] = "no-cache"
         return catalogue.tags_body(studio.bundle, lang, hidden)
 
-    @app.get("/v1/models", summary="The models drawn with", responses=schemas.statuses())
+    @app.get("/v1/models", summary="The models drawn with", responses=schemas.statuses(429))
     async def models(response: Response) -> schemas.ModelsBody:
         response.headers["Cache-Control"] = "no-cache"
         return catalogue.models_body(studio.bundle)

@@ -124,6 +124,7 @@ _TELL = {
     404: "No such model.",
     413: "The body is over the limit.",
     422: "A file or parameter that cannot be read.",
+    429: "This client asks too often; Retry-After says when to try again.",
     500: "A mistake of the server's.",
     503: "Busy, stopping, or the model does not draw; Retry-After says when to try again.",
 }
@@ -137,7 +138,7 @@ def statuses(*codes: int) -> dict[int | str, dict[str, Any]]:
         if code >= 400:
             schema = {"$ref": "#/components/schemas/Problem"}
             told[code]["content"] = {"application/problem+json": {"schema": schema}}
-        if code == 503:
+        if code in (429, 503):
             told[code]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
         if code == 307:
             told[code]["headers"] = {"Location": {"schema": {"type": "string"}}}
