@@ -1,6 +1,7 @@
 """Checkpoint -> model file: two ONNX graphs, label rows, provenance; compared with torch first."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from kaogen.interop.graphs import mapping_graph, synthesis_graph
 from kaogen.nets.generator import Generator
 from kaogen.studio import latents
 from kaogen.studio.bundle import Bundle, to_pixels, write_bundle
-from kaogen.studio.manifest import LabelTable, Manifest, TagInfo, Trained, Truncation
+from kaogen.studio.manifest import NAME_PATTERN, LabelTable, Manifest, TagInfo, Trained, Truncation
 from kaogen.tags import Vocabulary
 from kaogen.training.checkpoint import load_generator
 
@@ -60,6 +61,11 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
             raise ConfigError(f'unknown precision "{self.precision}": fp16, mixed or fp32.')
+        if not re.fullmatch(NAME_PATTERN, self.name):
+            raise ConfigError(
+                f'"{self.name}" cannot be a model\'s name.',
+                hint="Use lower-case letters, digits, dots and dashes, 63 at most.",
+            )
 
 
 @dataclass(frozen=True)

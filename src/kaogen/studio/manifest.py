@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PAYLOAD = ("mapping.onnx", "synthesis.onnx", "labels.bin", "card.md")
 MAX_BUNDLE = 1 << 30
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
@@ -75,7 +76,7 @@ class Manifest(_Part):
     format: Literal["kaogen-bundle"] = "kaogen-bundle"
     version: Literal[1] = 1
     id: Annotated[str, Field(max_length=80)] = ""
-    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]{0,62}$")]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     resolution: Annotated[int, Field(ge=4, le=2048)]
     channels: Literal[3] = 3
     z_dim: Annotated[int, Field(ge=1, le=4096)]
