@@ -5,6 +5,8 @@ import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -78,8 +80,8 @@ def test_etag_saves_the_drawing(client: TestClient) -> None:
     url = at(client, "tags=red_eyes&seed=77")
     etag = client.get(url).headers["etag"]
     drawn = client.app.state.drawing.counts.drawn
-    for given in (etag, f"W/{etag}", f'"other", {etag}'):
-        answer = client.get(url, headers={"If-None-Match": given})
+    for known in (etag, f"W/{etag}", f'"other", {etag}'):
+        answer = client.get(url, headers={"If-None-Match": known})
         assert (answer.status_code, answer.content) == (304, b"")
         assert answer.headers["etag"] == etag
         assert "immutable" in answer.headers["cache-control"]
@@ -175,3 +177,34 @@ def test_recipe_of_another_model_is_told(client: TestClient, studio: Studio) -> 
     body = client.post("/v1/recipe", content=buffer.getvalue()).json()
     assert (body["model"], body["same_model"]) == ("other-12345678", False)
     assert client.get(body["url"]).status_code == 200
+
+
+SOME = st.sampled_from(
+    ["smile", "pink_hair", "blue hair", "hat", "cleavage", "nope", "", ",", "-smile", "ピンク髪"]
+)
+VALUE = st.one_of(
+    st.lists(SOME, max_size=3).map(",".join),
+    st.integers(-2, 2**33).map(str),
+    st.floats(0, 2).map(str),
+    st.text(max_size=6),
+)
+FIELD = st.one_of(
+    st.sampled_from(["tags", "not", "seed", "psi", "size", "vs", "variation", "strength", "model"]),
+    st.text(max_size=4),
+)
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.tuples(FIELD, VALUE), max_size=5), st.sampled_from(["png", "webp", "json"]))
+def test_any_query_is_answered_or_explained(
+    client: TestClient, pairs: list[tuple[str, str]], form: str
+) -> None:
+    small = [*pairs, ("size", "32")] if "size" not in dict(pairs) else pairs
+    answer = client.get(f"/v1/characters.{form}", params=small)
+    if answer.status_code == 307:  # once, and never again
+        answer = client.get(answer.headers["location"])
+    assert answer.status_code in (200, 400, 404), answer.text
+    if answer.status_code >= 400:
+        assert answer.json()["detail"]

@@ -150,3 +150,17 @@ def test_not_ready_when_the_model_does_not_draw(gated: Gated, settings: Settings
             assert answer.status_code == 503
             assert "does not draw" in answer.json()["detail"]
             assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_failures_of_a_picture_by_http(gated: Gated, settings: Settings) -> None:
+    gated.gate.set()
+    url = f"/v1/characters.png?seed=1&model={gated.bundle.id}"
+    with TestClient(create_app(gated, settings)) as client:
+        for failure, status in ((BundleError("not finite."), 503), (RuntimeError("ort"), 500)):
+            gated.failure = failure
+            answer = client.get(url)
+            assert answer.status_code == status
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        gated.failure = None
+        assert client.get(url).status_code == 200

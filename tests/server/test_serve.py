@@ -171,3 +171,20 @@ def test_rate_is_per_client_behind_a_proxy(tiny: Path) -> None:
         assert [ask("203.0.113.1"), ask("203.0.113.1"), ask("203.0.113.2")] == [200, 429, 200]
     with serving(tiny, "--rate", "0.1") as (_, url):  # anyone may claim to be a proxy: no
         assert [ask("203.0.113.1"), ask("203.0.113.2")] == [200, 429]
+
+
+def test_open_starts_the_browser(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, browser = tmp_path / "shown", tmp_path / "browser"
+    # It stays open, as text browsers do; the server must run all the same.
+    browser.write_text(f'#!/bin/sh\necho "$1" > {shown}.part; mv {shown}.part {shown}; sleep 3\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    with serving(tiny, "--open") as (_, url):
+        assert httpx.get(f"{url}healthz").status_code == 200
+        for _ in range(200):
+            if shown.exists():
+                break
+            time.sleep(0.02)
+        assert shown.read_text().strip() == url

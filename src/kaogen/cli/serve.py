@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import webbrowser
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -67,11 +68,14 @@ def command(
     _log_to_stderr()
     print(f"kaogen: {url} draws with {_about(studio)}", flush=True)
     if open_page:
-        webbrowser.open(url)
+        # In a thread: some browsers hold their caller until they are closed.
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     import uvicorn
 
     config = uvicorn.Config(
         create_app(studio, settings),
+        lifespan="on",
+        ws="none",
         log_config=None,
         access_log=False,  # ours has the time taken, and cannot be forged
         server_header=False,

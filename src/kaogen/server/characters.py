@@ -74,10 +74,11 @@ class Characters:
         Raises:
             KaogenError: the recipe cannot be read or drawn here, or the queue is full.
         """
-        given = self.read(request.url.query)
+        query = request.scope["query_string"].decode("ascii", "replace")
+        given = self.read(query)
         recipe = self.studio.complete(given)
         # Decoded, since callers differ in what they escape, and some would never stop.
-        if parse_qsl(recipe.to_query()) != parse_qsl(request.url.query, keep_blank_values=True):
+        if parse_qsl(recipe.to_query()) != parse_qsl(query, keep_blank_values=True):
             return self.redirect(request, recipe, form, once=given.seed is None)
         etag = _etag(recipe, form)
         headers = {"ETag": etag, "Cache-Control": FOR_EVER}

@@ -147,7 +147,7 @@ async def _on_http(request: Request, error: Exception) -> ProblemResponse:
         paths = [
             path for path in (getattr(route, "path", "") for route in request.app.routes) if path
         ]
-        nearest = near(request.url.path[:80], paths)
+        nearest = near(request.scope["path"][:80], paths)
         detail = "There is nothing at this address."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "GET")
