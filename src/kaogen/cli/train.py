@@ -1,0 +1,104 @@
+"""``kaogen train``: a data set file to a run folder; the same command again goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kaogen.data.archive import Archive
+from kaogen.nets.config import preset as preset_named
+from kaogen.training.config import RECIPES
+from kaogen.training.run import Run, Tick
+
+
+def command(
+    archive: Annotated[Path, typer.Argument(metavar="DATA", help="Data set file (zip).")],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; made, or gone on from.")],
+    preset: Annotated[
+        str, typer.Option(help="tiny64, base128, paper256, paper512 or paper1024.")
+    ] = "tiny64",
+    kimg: Annotated[float, typer.Option(help="Stop at so many thousand images.")] = 1000.0,
+    batch: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of both networks.")] = None,
+    critic: Annotated[
+        str | None, typer.Option(help="Discriminator: stylegan2 or features.")
+    ] = None,
+    conditioning: Annotated[str | None, typer.Option(help="paper or embed.")] = None,
+    unconditional: Annotated[bool, typer.Option(help="Ignore the labels.")] = False,
+    tick: Annotated[float, typer.Option(help="kimg between two grids and checkpoints.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; by default all.")] = None,
+) -> None:
+    """Train a model on a data set file.
+
+    Ctrl-C (or SIGTERM) stops after the step under way and saves. The same command goes on, to the
+    same weights as if it had never stopped.
+
+    \b
+    Example:
+      kaogen train faces.zip --out runs/first --preset tiny64 --kimg 200
+    """
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    net, config = preset_named(preset), RECIPES[preset]
+    if critic:
+        net = net.with_(critic=critic)
+    if net.critic != preset_named(preset).critic:
+        config = replace(RECIPES["paper256"], batch=config.batch)
+        config = replace(config, r1_gamma=2e-4 * net.resolution**2 / config.batch)
+    if conditioning:
+        net = net.with_(conditioning=conditioning)
+    if unconditional:
+        net, config = net.with_(num_tags=0), replace(config, tag_weight=0.0)
+    config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
+    if batch:
+        config = replace(config, batch=batch)
+    if lr:
+        config = replace(config, lr_g=lr, lr_d=lr)
+    console = Console(stderr=True)
+    console.print(f"Reading {archive} ...")
+    run = Run(out, Archive.open(archive), net, config)
+    console.print(
+        f"{preset}: {len(run.trainer.data.images):,} faces, {len(run.vocabulary)} tags, "
+        f"activations in {str(run.trainer.dtype).removeprefix('torch.')}, "
+        + (f"going on at {run.trainer.seen:,} images" if run.trainer.seen else "from the beginning")
+    )
+    finished = show(run, console)
+    console.print(
+        f"{'Done' if finished else 'Stopped'} at {run.trainer.seen:,} images; "
+        + (
+            f"next: kaogen export {out} -o model.kaogen"
+            if finished
+            else "run the same command to go on."
+        )
+    )
+
+
+def show(run: Run, console: Console) -> bool:
+    """Train under a progress bar with rate, losses and time left."""
+    columns = (
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]:.1f}/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    with Progress(*columns, console=console, speed_estimate_period=300) as progress:
+        total = int(run.config.kimg * 1000)
+        bar = progress.add_task("", total=total, completed=run.trainer.seen, rate=0.0, losses="")
+
+        def tell(tick: Tick) -> None:
+            losses = " ".join(f"{k} {v:.3f}" for k, v in tick.losses.items())
+            progress.update(bar, completed=tick.seen, rate=tick.rate, losses=losses)
+            if tick.saved is not None and not console.is_terminal:
+                console.print(f"{tick.seen:,} images, {tick.rate:.1f}/s, {losses}")
+
+        return run.train(tell)

@@ -1,0 +1,1 @@
+"""Torch networks: they know nothing of training, files or the web."""

@@ -1,0 +1,57 @@
+"""Differentiable augmentation, the light policy: translation and cut-out.
+
+After Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (2020), without
+its colour part: shifting hue or saturation would falsify the colour tags.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def translate(x: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
+    """Shift each picture by whole pixels; the edge is repeated.
+
+    Args:
+        x: [N, C, H, W].
+        dx, dy: [N], integer pixels to the right and down.
+
+    """
+    n, _, h, w = x.shape
+    rows = (torch.arange(h, device=x.device)[None] - dy[:, None]).clamp(0, h - 1)
+    columns = (torch.arange(w, device=x.device)[None] - dx[:, None]).clamp(0, w - 1)
+    picture = torch.arange(n, device=x.device)[:, None, None]
+    # Advanced indices around a slice: [N, H, W, C], which is channels last already.
+    return x[picture, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def cut_mask(n: int, h: int, w: int, size: int, top: Tensor, left: Tensor) -> Tensor:
+    """1 outside each picture's square of `size` pixels, 0 inside. -> [N, 1, H, W]."""
+    device = top.device
+    ys = torch.arange(h, device=device)[None] - top[:, None]
+    xs = torch.arange(w, device=device)[None] - left[:, None]
+    inside_y = (ys >= 0) & (ys < size)
+    inside_x = (xs >= 0) & (xs < size)
+    return (~(inside_y[:, :, None] & inside_x[:, None, :])).float().reshape(n, 1, h, w)
+
+
+def shift_and_cut(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Translation by up to 1/8 of the picture; every second one loses a square of 3/8.
+
+    [N, C, H, W] in [-1, 1] -> the same shape; differentiable in x.
+    """
+    n, _, h, w = x.shape
+
+    def draw(low: int, high: int) -> Tensor:
+        return torch.randint(low, high + 1, (n,), generator=generator).to(x.device)
+
+    reach = max(1, h // 8)
+    x = translate(x, draw(-reach, reach), draw(-reach, reach))
+    size = h * 3 // 8
+    mask = cut_mask(n, h, w, size, draw(-size // 2, h - size // 2), draw(-size // 2, w - size // 2))
+    keep = draw(0, 1).float().reshape(n, 1, 1, 1)
+    return x * torch.maximum(mask, keep)
+
+
+POLICIES = {"shift+cut": shift_and_cut}

@@ -1,0 +1,156 @@
+"""Checkpoints: committed whole or not at all, checked by hash, resumed exactly.
+
+A run folder holds `checkpoints/<images seen>/{weights.safetensors,state.json}`. A checkpoint is
+written into a temporary folder, flushed to disk, and renamed into place; the rename is the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kaogen.errors import CheckpointError
+from kaogen.nets.config import NetConfig
+from kaogen.nets.generator import Generator
+
+FORMAT = 1
+WEIGHTS, STATE = "weights.safetensors", "state.json"
+TEMPORARY = ".tmp-"
+
+
+def flatten_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments and step counts as named tensors."""
+    out = {}
+    for index, entry in optimizer.state_dict()["state"].items():
+        for key, value in entry.items():
+            out[f"{name}.{index}.{key}"] = torch.as_tensor(value)
+    return out
+
+
+def restore_optimizer(
+    name: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """The inverse of `flatten_optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(f"{name}."):
+            _, index, field = key.split(".", 2)
+            state.setdefault(int(index), {})[field] = value
+    whole = optimizer.state_dict()
+    whole["state"] = state
+    optimizer.load_state_dict(whole)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save(run: Path, seen: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+    """Commit a checkpoint; raises CheckpointError (disk full, say) and leaves older ones whole."""
+    folder = run / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    target, work = folder / f"{seen:010d}", folder / f"{TEMPORARY}{seen:010d}"
+    try:
+        work.mkdir()
+        save_file({k: v.contiguous() for k, v in tensors.items()}, work / WEIGHTS)
+        state = {**meta, "format": FORMAT, "seen": seen, "sha256": sha256_of(work / WEIGHTS)}
+        (work / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+        for path in (work / WEIGHTS, work / STATE, work):
+            sync(path)
+        if target.exists():
+            shutil.rmtree(target)
+        work.replace(target)
+        sync(folder)
+    except Exception as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise CheckpointError(
+            f"Checkpoint {target} could not be written: {error}.",
+            hint="The checkpoints before it are whole; free some space and run the same command.",
+        ) from error
+    return target
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted save left behind."""
+    for stale in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    for old in listing(run)[:-keep]:
+        shutil.rmtree(old)
+
+
+def listing(run: Path) -> list[Path]:
+    """Committed checkpoints, oldest first."""
+    return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if (p / STATE).is_file())
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and state of one checkpoint folder; CheckpointError when it is not what it was."""
+    try:
+        meta = json.loads((path / STATE).read_text(encoding="utf-8"))
+        actual = sha256_of(path / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint: {error}.") from error
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {meta.get('format')}, this kaogen reads {FORMAT}."
+        )
+    if meta.get("sha256") != actual:
+        raise CheckpointError(
+            f"{path / WEIGHTS} has changed since it was written.",
+            hint="Remove that folder and run the same command to go on from the one before.",
+        )
+    return load_file(path / WEIGHTS), meta
+
+
+def latest(path: Path) -> Path:
+    """The checkpoint folder meant by a run folder or by itself."""
+    if (path / STATE).is_file():
+        return path
+    found = listing(path)
+    if not found:
+        raise CheckpointError(
+            f"{path} holds no checkpoint.", hint="Name a run folder, as `kaogen train` made it."
+        )
+    return found[-1]
+
+
+def load_generator(path: str | Path, ema: bool = True) -> tuple[Generator, dict[str, Any]]:
+    """The generator of a run or checkpoint folder, in evaluation mode, and the checkpoint's state.
+
+    Args:
+        path: run folder (its newest checkpoint is taken) or checkpoint folder.
+        ema: the running average, which is the one to draw with, or the raw weights.
+
+    """
+    tensors, meta = load(latest(Path(path)))
+    generator = Generator(NetConfig.from_dict(meta["net"]))
+    prefix = "ema." if ema else "g."
+    weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    generator.load_state_dict(weights)
+    meta["kimg"] = meta["seen"] / 1000
+    meta["config"] = meta["net"]
+    return generator.eval().requires_grad_(False), meta

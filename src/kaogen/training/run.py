@@ -1,0 +1,243 @@
+"""A run: a folder that training fills, stops in, and goes on from by the same command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from kaogen.data.archive import Archive
+from kaogen.errors import ConfigError
+from kaogen.nets.build import build_critic, trunk_path
+from kaogen.nets.config import NetConfig
+from kaogen.tags import PAPER
+from kaogen.training import checkpoint
+from kaogen.training.config import TrainConfig
+from kaogen.training.loop import Data, Trainer
+from kaogen.training.losses import TagLayout, layout_of
+from kaogen.training.report import Reporter
+
+KEEP = 2  # checkpoints; the one before the newest is the way back from a bad disk
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What is told after each step.
+
+    Attributes:
+        seen: images so far.
+        total: images in all.
+        rate: images a second since the last tick.
+        losses: means since the last tick.
+        saved: the checkpoint that was just written, or None.
+
+    """
+
+    seen: int
+    total: int
+    rate: float
+    losses: dict[str, float]
+    saved: Path | None
+
+
+class Stop:
+    """Turns SIGINT and SIGTERM into a wish that is met after the step under way."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __enter__(self) -> Stop:
+        self.previous = {s: signal.signal(s, self._notice) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _notice(self, _number: int, _frame: FrameType | None) -> None:
+        self.wanted = True
+
+
+def load_data(archive: Archive, net: NetConfig) -> Data:
+    """Decode the whole archive; ConfigError where it does not fit the networks."""
+    labels = archive.labels
+    count = len(archive)
+    if archive.resolution != (net.resolution, net.resolution):
+        h, w = archive.resolution
+        raise ConfigError(
+            f"{archive.path}: its pictures are {w} x {h}, the preset makes {net.resolution}.",
+            hint=f"Prepare it with --size {net.resolution}, or choose another --preset.",
+        )
+    if net.num_tags and labels is None:
+        raise ConfigError(
+            f"{archive.path} has no labels, but the networks take {net.num_tags} tags.",
+            hint="Prepare it with --tags or --tagger, or train with --unconditional.",
+        )
+    kept = np.zeros((count, 0), np.float32) if labels is None or not net.num_tags else labels
+    return Data(archive.pixels(), (kept > 0.5).astype(np.float32))
+
+
+class Run:
+    """One run folder.
+
+    Args:
+        folder: where checkpoints, grids and `progress.jsonl` go.
+        archive: the data set.
+        net: the networks' shapes; `num_tags` is taken from the archive.
+        config: how to train.
+
+    Raises:
+        ConfigError: the folder holds a run of other settings or other data.
+
+    """
+
+    def __init__(self, folder: Path, archive: Archive, net: NetConfig, config: TrainConfig) -> None:
+        self.folder, self.archive = folder, archive
+        if net.num_tags and archive.labels is not None:
+            net = net.with_(num_tags=archive.labels.shape[1])
+        self.net, self.config = net, config
+        names = archive.vocabulary.names if archive.vocabulary else PAPER.names
+        self.vocabulary = list(names)[: net.num_tags]
+        self.check_folder()
+        torch.manual_seed(config.seed)
+        self.trainer = self.build_trainer()
+        self.minutes = 0.0
+        self.resume()
+        labels = torch.from_numpy(self.trainer.data.labels)
+        self.reporter = Reporter(folder, labels, net.z_dim, config.seed)
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change between two starts of a run; the end may move."""
+        config = {k: v for k, v in self.config.to_dict().items() if k not in ("kimg", "tick_kimg")}
+        return {
+            "net": self.net.to_dict(),
+            "train": config,
+            "archive": self.archive.fingerprint,
+            "vocabulary": self.vocabulary,
+        }
+
+    def check_folder(self) -> None:
+        """Write `config.json`, or compare with the one that is there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, mine = self.folder / "config.json", self.identity()
+        if not path.exists():
+            path.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+            return
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        mine = json.loads(json.dumps(mine))
+        for part, value in mine.items():
+            if theirs.get(part) != value:
+                what = difference(theirs, part, value)
+                raise ConfigError(
+                    f"{self.folder} holds a run with another {part}: {what}.",
+                    hint="Give the same options and data to go on, or another --out to start anew.",
+                )
+
+    def build_trainer(self) -> Trainer:
+        """Networks from the seed, data in memory."""
+        data = load_data(self.archive, self.net)
+        layout = None
+        if self.net.critic == "features" and self.config.tag_weight and self.net.num_tags:
+            layout = tagger_layout(self.vocabulary)
+        return Trainer(self.net, self.config, data, build_critic(self.net), layout)
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        found = checkpoint.listing(self.folder)
+        if found:
+            tensors, meta = checkpoint.load(found[-1])
+            self.trainer.restore(tensors, meta["seen"])
+            self.minutes = float(meta["minutes"])
+
+    def save(self) -> Path:
+        """Commit a checkpoint and forget the oldest."""
+        meta = {
+            **self.identity(),
+            "minutes": round(self.minutes, 2),
+            "data": self.archive.path.name,
+        }
+        path = checkpoint.save(self.folder, self.trainer.seen, self.trainer.tensors(), meta)
+        checkpoint.prune(self.folder, KEEP)
+        return path
+
+    def train(self, tell: Callable[[Tick], None]) -> bool:
+        """Train to `config.kimg`; returns False when it was asked to stop before.
+
+        Args:
+            tell: called after each step.
+
+        """
+        total, tick = int(self.config.kimg * 1000), int(self.config.tick_kimg * 1000)
+        trainer, batch = self.trainer, self.config.batch
+        if trainer.seen == 0:
+            self.reporter.grid(trainer.ema, 0, trainer.device)
+        with Stop() as stop:
+            start, since, sums = time.perf_counter(), trainer.seen, Means()
+            while trainer.seen < total and not stop.wanted:
+                sums.add(trainer.step())
+                seconds = time.perf_counter() - start
+                rate = (trainer.seen - since) / seconds
+                due = trainer.seen % tick < batch or trainer.seen >= total or stop.wanted
+                saved = None
+                if due:
+                    self.minutes += seconds / 60
+                    self.reporter.line(seen=trainer.seen, rate=round(rate, 2), **sums.rounded())
+                    self.reporter.grid(trainer.ema, trainer.seen, trainer.device)
+                    saved = self.save()
+                tell(Tick(trainer.seen, total, rate, sums.means(), saved))
+                if due:
+                    start, since, sums = time.perf_counter(), trainer.seen, Means()
+        return trainer.seen >= total
+
+
+class Means:
+    """Running means of the losses."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, losses: dict[str, float]) -> None:
+        """Add one step's losses."""
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Mean of each."""
+        return {name: value / self.counts[name] for name, value in self.sums.items()}
+
+    def rounded(self) -> dict[str, float]:
+        """Means for `progress.jsonl`."""
+        return {name: round(value, 4) for name, value in self.means().items()}
+
+
+def difference(theirs: dict[str, Any], part: str, mine: Any) -> str:
+    """The first setting that differs, in words."""
+    other = theirs.get(part)
+    if isinstance(mine, dict) and isinstance(other, dict):
+        for key, value in mine.items():
+            if other.get(key) != value:
+                return f"{key} was {other.get(key)!r}, now {value!r}"
+    return "it is not the same"
+
+
+def tagger_layout(vocabulary: list[str]) -> TagLayout:
+    """The built-in tagger's outputs against a vocabulary.
+
+    Outputs that the tagger judges badly are left out: they must not pull at the generator.
+    """
+    described = json.loads(trunk_path().with_suffix(".json").read_text(encoding="utf-8"))
+    outputs = [t["name"] for t in described["tags"]]
+    learnt = {t["name"] for t in described["tags"] if t["learnt"]}
+    return layout_of(
+        outputs, described["exclusive"], [n if n in learnt else "" for n in vocabulary]
+    )
