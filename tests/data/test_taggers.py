@@ -54,6 +54,26 @@ def test_what_it_has_not_learnt_it_never_says(tmp_path: Path, make_tagger: MakeT
     assert tagger.describe()["learnt"] == ["red hair"]
 
 
+def test_what_tags_imply_counts_and_of_long_and_short_hair_the_surer(
+    tmp_path: Path, make_tagger: MakeTagger
+) -> None:
+    names = ("long hair", "short hair", ":d", "smile")
+    rules = [{"name": n, "threshold": 0.5, "group": None, "learnt": True} for n in names]
+    rules[0]["threshold"] = 0.8
+    tagger = Tagger.load(make_tagger(tmp_path / "t.onnx", tags=rules, exclusive={}))
+    assert [n for n, _ in tagger.tags([0.9, 0.6, 0.7, 0.2])] == ["short hair", ":d", "smile"]
+    assert [n for n, _ in tagger.tags([0.9, 0.5, 0.4, 0.2])] == ["long hair"]
+
+
+def test_the_one_that_ships_is_sound() -> None:
+    tagger = Tagger.load()
+    red = [plain((200, 40, 30), (64, 64))]
+    assert tagger.scores(red).shape == (1, len(tagger.rules))
+    learnt = {rule.name for rule in tagger.rules if rule.learnt}
+    assert {"pink hair", "blue eyes", "long hair"} <= learnt
+    assert {name for name, _ in tagger.tags(tagger.scores(red)[0])} <= learnt
+
+
 def test_it_may_be_pickled(tmp_path: Path, make_tagger: MakeTagger) -> None:
     tagger = Tagger.load(make_tagger(tmp_path / "t.onnx"))
     again = pickle.loads(pickle.dumps(tagger))

@@ -185,7 +185,7 @@ def _items(
             continue
         tags = None if listed is None else listed.get(look.name)
         if look.tags is not None:
-            tags = table.clean(look.tags)
+            tags = table.clean(look.tags, imply=False)
             report.tagged += 1
         report.smaller += look.enlarged
         yield Item(look.png, tags, source=look.name, sha256=look.sha256)

@@ -52,10 +52,11 @@ class TagTable:
             raise LabelError(f"{path} cannot be read as CSV ({error}).") from error
         return table
 
-    def clean(self, tags: Iterable[str]) -> tuple[str, ...]:
+    def clean(self, tags: Iterable[str], *, imply: bool = True) -> tuple[str, ...]:
         """Tags (spelled as in the vocabulary or in EXTRA_TAGS) -> the label's tags.
 
-        Counts what it leaves out in ``ignored`` and ``contradictions``.
+        Counts what it leaves out in ``ignored`` and ``contradictions``. ``imply`` adds what the
+        tags imply; a tagger has done that itself, within what it has learnt.
         """
         seen = set(tags)
         known = [name for name in seen if name in self.vocabulary]
@@ -64,7 +65,7 @@ class TagTable:
             if len(seen.intersection(rivals)) > 1:
                 self.contradictions[group] += 1
                 known = [name for name in known if name not in rivals]
-        return self.vocabulary.with_implied(known)
+        return self.vocabulary.with_implied(known) if imply else self.vocabulary.canonical(known)
 
     def by_picture(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Picture -> tags, for those of ``names`` that the CSV lists.

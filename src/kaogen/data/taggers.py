@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kaogen.errors import BundleError, ModelNotFoundError
+from kaogen.errors import BundleError, InputError, ModelNotFoundError
+from kaogen.tags import EXCLUSIVE, Vocabulary
 
 BUILTIN = "builtin"
 _BATCH = 32
@@ -65,7 +66,8 @@ class Tagger:
             )
         try:
             self.size, self.rules, self.exclusive = _read_info(info)
-        except (KeyError, TypeError, ValueError) as error:
+            self._vocabulary = Vocabulary([rule.name for rule in self.rules])
+        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
             raise BundleError(
                 f"{path.with_suffix('.json')} does not describe a tagger ({error!r})."
             ) from error
@@ -114,15 +116,27 @@ class Tagger:
         """The tags that a row of scores ``[T]`` means, with their scores, in the scores' order.
 
         Of an exclusive group the best one counts, whatever its score; of the others those at or
-        above their threshold. A tag that the tagger has not learnt is never given: where it wins
-        its group, the group stays empty, since the second best would be wrong.
+        above their threshold; of long and short hair the one that is further above. What these
+        imply (``:d`` is a smile) counts too. A tag that the tagger has not learnt is never given:
+        where it wins its group, the group stays empty, since the second best would be wrong.
         """
-        winners = {max(columns, key=lambda i: row[i]) for columns in self.exclusive.values()}
         grouped = {i for columns in self.exclusive.values() for i in columns}
+        chosen = {max(columns, key=lambda i: row[i]) for columns in self.exclusive.values()}
+        above = {
+            i: float(row[i]) / max(rule.threshold, 1e-6)
+            for i, rule in enumerate(self.rules)
+            if i not in grouped and rule.learnt and row[i] >= rule.threshold
+        }
+        for rivals in EXCLUSIVE.values():
+            rising = sorted((m, i) for i, m in above.items() if self.rules[i].name in rivals)
+            for _, i in rising[:-1]:
+                del above[i]
+        named = {self.rules[i].name for i in (*chosen, *above) if self.rules[i].learnt}
+        shown = self._vocabulary.with_implied(named)
         return [
             (rule.name, float(row[i]))
             for i, rule in enumerate(self.rules)
-            if rule.learnt and (i in winners if i in grouped else row[i] >= rule.threshold)
+            if rule.learnt and rule.name in shown
         ]
 
     def describe(self) -> dict[str, Any]:
