@@ -1,6 +1,7 @@
 """The one thread that draws, the bounded queue before it, and the cache of finished pictures."""
 
 import math
+import statistics
 import threading
 import time
 from collections import OrderedDict, deque
@@ -111,6 +112,7 @@ class Drawing:
         self._describe = describe
         self._jobs: deque[_Job] = deque()
         self._recent: OrderedDict[str, Character] = OrderedDict()  # only the thread touches it
+        self._lately: deque[float] = deque(maxlen=16)
         self._under_way: dict[tuple[str, str], Future[bytes]] = {}
         self._change = threading.Condition()
         self._closing = False
@@ -176,10 +178,10 @@ class Drawing:
         return job.answer
 
     def _busy(self, why: str) -> BusyError:
-        """Refuse until the queue as it stands is drawn, at the mean rate so far."""
+        """Refuse until the queue as it stands is drawn, at the usual pace of late."""
         self.counts.refused += 1
-        mean = self.counts.seconds / max(self.counts.drawn, 1)
-        return BusyError(why, max(1, math.ceil(len(self._jobs) * mean)))
+        usual = statistics.median(self._lately) if self._lately else 0.0
+        return BusyError(why, max(1, math.ceil(len(self._jobs) * usual)))
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -208,7 +210,10 @@ class Drawing:
         began = time.perf_counter()
         character = self._character(job)
         data = self._encode(character, job.form)
-        self.counts.seconds += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        self.counts.seconds += seconds
+        if job.keep:  # the first probe loads the model, and would tell of minutes
+            self._lately.append(seconds)
         self._succeeded_at = time.monotonic()
         if job.keep:
             with self._change:
