@@ -27,6 +27,9 @@ from kaogen.studio.bundle import Bundle  # noqa: E402
 from kaogen.tags import PAPER, Vocabulary  # noqa: E402
 from kaogen.training import checkpoint  # noqa: E402
 
+# Networks this small only wait for threads.
+torch.set_num_threads(1)
+
 SMALL = {
     "embed": NetConfig(
         32, {4: 24, 8: 16, 16: 8, 32: 8}, z_dim=16, w_dim=24, mapping_layers=3, num_tags=5,
