@@ -151,6 +151,26 @@ def test_every_cut_of_a_file_is_refused(random_model: Path, tmp_path: Path) -> N
             Bundle.open(path)
 
 
+def test_damaged_files_are_refused_or_harmless(random_model: Path, tmp_path: Path) -> None:
+    """Half of the damage goes where the zip's structure and the manifest are."""
+    data, rng = random_model.read_bytes(), np.random.default_rng(3)
+    sound = Bundle.open(random_model)
+    path, refused = tmp_path / "x.kaogen", 0
+    places = (*rng.integers(0, len(data), 150), *rng.integers(len(data) - 800, len(data), 150))
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            opened = Bundle.open(path)
+        except BundleError:
+            refused += 1
+        else:
+            assert opened.manifest == sound.manifest
+            assert opened._payload == sound._payload
+    assert refused > 100
+
+
 def _resealed(random_model: Path, tmp_path: Path, **fields: object) -> Bundle:
     """A sound file whose manifest has other fields."""
     contents = _contents(random_model)

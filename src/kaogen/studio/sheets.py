@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from kaogen.errors import ConfigError
 from kaogen.recipe import LARGEST_SEED, Recipe
-from kaogen.studio.draw import WEBP_QUALITY, Character
+from kaogen.studio.draw import PNG_LEVEL, WEBP_QUALITY, Character
 
 LARGEST_SHEET = 16384
 """Pixels along a side."""
@@ -65,7 +65,7 @@ def sheet_png(characters: Sequence[Character], columns: int | None = None) -> by
     recipes = [character.recipe.to_json() for character in characters]
     info.add_itxt("kaogen-sheet", json.dumps(recipes, separators=(",", ":")))
     buffer = io.BytesIO()
-    sheet(characters, columns).save(buffer, "PNG", pnginfo=info)
+    sheet(characters, columns).save(buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=info)
     return buffer.getvalue()
 
 
