@@ -22,6 +22,8 @@ export interface Failure {
 const LOOK = 0.45;
 /** A drawing quicker than this is not announced as pending. */
 const PATIENCE_MS = 150;
+/** A slider being dragged, or a held arrow key, is drawn when it rests this long. */
+const REST_MS = 90;
 
 class Studio {
   vocabulary = $state.raw<Vocabulary | null>(null);
@@ -42,6 +44,7 @@ class Studio {
   private held = new Set<string>();
   private mergeKey = '';
   private mergeAt = 0;
+  private resting = 0;
   private running: AbortController | null = null;
 
   canUndo = $derived(this.past.length > 0);
@@ -101,7 +104,7 @@ class Studio {
     this.future = [];
     this.otherModel = '';
     this.strangers = [];
-    this.show(next);
+    this.show(next, merge ? REST_MS : 0);
   }
 
   undo(): void {
@@ -159,10 +162,12 @@ class Studio {
   }
 
   /** Makes this the current recipe: address, picture, strip follow. */
-  private show(recipe: Recipe): void {
+  private show(recipe: Recipe, afterMs = 0): void {
     this.recipe = recipe;
     history.replaceState(null, '', `?${toQuery(recipe)}${location.hash}`);
-    void this.draw(recipe);
+    clearTimeout(this.resting);
+    if (afterMs) this.resting = window.setTimeout(() => void this.draw(recipe), afterMs);
+    else void this.draw(recipe);
   }
 
   private async draw(recipe: Recipe): Promise<void> {

@@ -60,7 +60,7 @@ export const en = {
   showHistory: 'Pictures to return to',
   closeness: 'How different',
   more: 'Eight more',
-  variationsHint: 'The same traits, eight neighbouring faces. Pick one to go on from there.',
+  variationsHint: 'The same traits, eight neighbouring faces. Pick the one you like.',
   expressionsHint: 'One character, different moods. Traits outside the face’s expression stay.',
   current: 'Now',
   neutral: 'Calm',

@@ -61,7 +61,7 @@ export const ja: Words = {
   showHistory: '戻れる画像',
   closeness: '違いの大きさ',
   more: 'さらに8枚',
-  variationsHint: '同じ特徴の、近い顔を8つ。選ぶとそこから続けられます。',
+  variationsHint: '同じ特徴の、近い顔を8つ。気に入ったものを選んでください。',
   expressionsHint: '一人のキャラクターのいろいろな表情。表情以外の特徴は変わりません。',
   current: '現在',
   neutral: '落ち着き',

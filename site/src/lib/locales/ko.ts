@@ -61,7 +61,7 @@ export const ko: Words = {
   showHistory: '돌아갈 수 있는 그림',
   closeness: '차이의 크기',
   more: '여덟 개 더',
-  variationsHint: '같은 특징의 가까운 얼굴 여덟 개. 하나를 고르면 거기서 이어집니다.',
+  variationsHint: '같은 특징의 가까운 얼굴 여덟 개. 마음에 드는 것을 고르세요.',
   expressionsHint: '한 캐릭터의 여러 표정. 표정 밖의 특징은 그대로입니다.',
   current: '현재',
   neutral: '차분함',

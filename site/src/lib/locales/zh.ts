@@ -61,7 +61,7 @@ export const zh: Words = {
   showHistory: '可以返回的图片',
   closeness: '差别大小',
   more: '再来八张',
-  variationsHint: '特征相同，八张相近的脸。选一张继续。',
+  variationsHint: '特征相同，八张相近的脸。选您喜欢的一张。',
   expressionsHint: '同一角色的不同表情，其余特征不变。',
   current: '当前',
   neutral: '平静',
