@@ -1,5 +1,5 @@
 /** What the buttons and the keys both do. */
-import { addressOf, readPng } from './api';
+import { fetchPicture, readPng } from './api';
 import { t } from './settings.svelte';
 import { strip } from './strip.svelte';
 import { studio } from './studio.svelte';
@@ -11,11 +11,18 @@ export function fileName(): string {
   return ['kaogen', ...words.filter(Boolean), studio.recipe.seed].join('-') + '.png';
 }
 
-export function download(): void {
+export async function download(): Promise<void> {
   const link = document.createElement('a');
-  link.href = addressOf(studio.recipe, 'png');
+  // By way of a blob: a link to the server's address would take the server's plainer file name.
   link.download = fileName();
+  try {
+    link.href = URL.createObjectURL(await fetchPicture(studio.recipe, new AbortController().signal, 'png'));
+  } catch {
+    toast.say(t('offline'));
+    return;
+  }
   link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 export async function copyLink(): Promise<void> {

@@ -33,7 +33,7 @@ export function onKey(event: KeyboardEvent, help: () => void): void {
     z: () => (event.shiftKey ? studio.redo() : studio.undo()),
     l: focusedGroup,
     f: toggleStar,
-    s: download,
+    s: () => void download(),
     '?': help,
   };
   const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
