@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -46,8 +47,9 @@ def command(
     """
     import torch
 
-    if threads:
-        torch.set_num_threads(threads)
+    # Said aloud even where it is the default: left unsaid, torch 2.13's bf16 convolutions ran at
+    # an eighth of their speed on two cores (docs/LOG.md).
+    torch.set_num_threads(threads or os.cpu_count() or 1)
     net, config = preset_named(preset), RECIPES[preset]
     if critic:
         net = net.with_(critic=critic)
@@ -75,7 +77,7 @@ def command(
     console.print(
         f"{'Done' if finished else 'Stopped'} at {run.trainer.seen:,} images; "
         + (
-            f"next: kaogen export {out} -o model.kaogen"
+            f"next: kaogen export {out} --archive {archive} -o model.kaogen"
             if finished
             else "run the same command to go on."
         )
