@@ -18,7 +18,7 @@ function taken(target: EventTarget | null, key: string): boolean {
 /** The group that holds the focus, else the first: what L locks. */
 function focusedGroup(): void {
   const id = document.activeElement?.closest<HTMLElement>('[data-group]')?.dataset.group;
-  const groups = studio.vocabulary?.groups ?? [];
+  const groups = studio.vocabulary?.groups.filter((group) => group.tags.some((tag) => tag.learnt)) ?? [];
   const group = groups.find((other) => other.id === id) ?? groups[0];
   if (group) studio.toggleLock(group);
 }
