@@ -31,6 +31,9 @@ def command(
         str | None, typer.Option(help="Discriminator: stylegan2 or features.")
     ] = None,
     conditioning: Annotated[str | None, typer.Option(help="paper or embed.")] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Run or checkpoint whose generator to start from.")
+    ] = None,
     unconditional: Annotated[bool, typer.Option(help="Ignore the labels.")] = False,
     tick: Annotated[float, typer.Option(help="kimg between two grids and checkpoints.")] = 4.0,
     seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
@@ -68,6 +71,9 @@ def command(
     console = Console(stderr=True)
     console.print(f"Reading {archive} ...")
     run = Run(out, Archive.open(archive), net, config)
+    if init_from:
+        copied, count = run.init_from(init_from)
+        console.print(f"From {init_from}: {copied} of the generator's {count} tensors.")
     console.print(
         f"{preset}: {len(run.trainer.data.images):,} faces, {len(run.vocabulary)} tags, "
         f"activations in {str(run.trainer.dtype).removeprefix('torch.')}, "

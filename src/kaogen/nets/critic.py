@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kaogen.nets.config import NetConfig
+from kaogen.nets.discriminator import minibatch_stddev
 from kaogen.nets.tagger import TaggerNet
 
 HEAD_WIDTH = 64
+GROUP = 4  # pictures whose variation is measured together
 
 
 def sn_conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
@@ -56,6 +58,9 @@ class Head(nn.Module):
             layers.append(sn_conv(width if layers else inner, width, 4, stride=2))
             size //= 2
         self.layers = nn.ModuleList(layers)
+        # One more channel says how much the batch varies: without it G settled on one face in
+        # many colours (docs/LOG.md).
+        self.vary = sn_conv(width + 1, width, 3)
         self.patch = sn_conv(width, 1, 1)
         self.project = spectral_norm(nn.Linear(num_tags, width)) if num_tags else None
         self.width = width
@@ -66,6 +71,7 @@ class Head(nn.Module):
             x = F.conv2d(x, self.mix.to(x.dtype))
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
+        x = F.leaky_relu(self.vary(minibatch_stddev(x, GROUP)), 0.2)
         scores = self.patch(x).flatten(1).float()
         if self.project is None:
             return scores

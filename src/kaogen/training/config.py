@@ -70,11 +70,9 @@ class TrainConfig:
 # Beside each network preset, what trains it: gamma as 0.0002 * resolution^2 / batch for the plain
 # discriminator (ADA's rule of thumb); the feature critic needs none.
 RECIPES: dict[str, TrainConfig] = {
-    "tiny64": TrainConfig(
-        loss="hinge", tag_weight=0.1, augment="shift+cut", balance=0.5, lr_g=2e-3, lr_d=2e-3
-    ),
+    "tiny64": TrainConfig(loss="hinge", tag_weight=0.05, augment="shift+cut", balance=0.5),
     "base128": TrainConfig(
-        batch=16, loss="hinge", tag_weight=0.1, augment="shift+cut", balance=0.5
+        batch=16, loss="hinge", tag_weight=0.05, augment="shift+cut", balance=0.5
     ),
     "paper256": TrainConfig(batch=8, r1_gamma=1.6, lr_g=2.5e-3, lr_d=2.5e-3),
     "paper512": TrainConfig(batch=4, r1_gamma=13.0, lr_g=2.5e-3, lr_d=2.5e-3),

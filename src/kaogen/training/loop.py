@@ -112,7 +112,7 @@ class Trainer:
             )
         if config.tag_weight and (tags is None or not isinstance(critic, FeatureCritic)):
             raise ConfigError("tag_weight needs the feature critic and a labelled data set.")
-        if isinstance(critic, Discriminator) and config.batch % min(net.mbstd_group, config.batch):
+        if config.batch % min(net.mbstd_group, config.batch):
             raise ConfigError(
                 f"A batch of {config.batch} does not divide into groups of {net.mbstd_group}."
             )

@@ -157,6 +157,28 @@ class Run:
             self.trainer.restore(tensors, meta["seen"])
             self.minutes = float(meta["minutes"])
 
+    def init_from(self, path: Path) -> tuple[int, int]:
+        """Copy the generator's tensors that fit by name and shape from another run.
+
+        Returns:
+            How many tensors were copied, and how many the generator has. A run that already
+            has a checkpoint is left as it is: (0, n).
+
+        """
+        own = self.trainer.g.state_dict()
+        if self.trainer.seen:
+            return 0, len(own)
+        tensors, meta = checkpoint.load(checkpoint.latest(path))
+        copied = 0
+        for part, module in (("g.", self.trainer.g), ("ema.", self.trainer.ema)):
+            given = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+            target = module.state_dict()
+            fitting = {k: v for k, v in given.items() if k in target and v.shape == target[k].shape}
+            module.load_state_dict({**target, **fitting})
+            copied = len(fitting)
+        self.minutes = float(meta["minutes"])
+        return copied, len(own)
+
     def save(self) -> Path:
         """Commit a checkpoint and forget the oldest."""
         meta = {
