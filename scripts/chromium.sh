@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # See to it that the browser tests have a Chromium; KAOGEN_CHROMIUM may name one.
 set -euo pipefail
-for name in "${KAOGEN_CHROMIUM:-none}" chromium chromium-browser google-chrome google-chrome-stable; do
+for name in "${KAOGEN_CHROMIUM:-none}" chromium chromium-browser google-chrome; do
   if command -v "$name" >/dev/null; then exit 0; fi
 done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
