@@ -119,7 +119,7 @@ class Visitor:
               return image?.complete && image.dataset.recipe === location.search.slice(1);
             }"""
         )
-        return self.page.evaluate(
+        pixels: str = self.page.evaluate(
             """() => {
               const image = document.querySelector('figure img');
               const canvas = document.createElement('canvas');
@@ -128,6 +128,7 @@ class Visitor:
               return canvas.toDataURL();
             }"""
         )
+        return pixels
 
     def changed(self, before: str) -> str:
         """The picture after a change of the address; it must differ from `before`."""
@@ -142,7 +143,8 @@ class Visitor:
     @property
     def query(self) -> str:
         """The address after the question mark, spelt as people read it."""
-        return self.page.evaluate("decodeURIComponent(location.search.slice(1))")
+        address: str = self.page.evaluate("decodeURIComponent(location.search.slice(1))")
+        return address
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ export const en = {
   helpChips: 'Click a trait once to ask for it, again to refuse it, a third time to leave it open. Traits left open are filled from combinations that real characters have.',
   helpUrl: 'The address always holds the whole recipe: the same link gives the same picture.',
   helpPng: 'Downloaded PNGs carry their recipe inside. Drop one on the page to continue from it.',
-  helpDot: 'The dot on a trait tells how reliably this model draws it: full, half, or faint.',
+  helpDot: 'The dot on a trait tells how reliably this model draws it: full, half or hollow.',
   shortcuts: 'Keyboard shortcuts',
   shortcutsOn: 'Use keyboard shortcuts',
   keyNew: 'New character',
