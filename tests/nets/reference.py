@@ -1,8 +1,8 @@
 """The slow forms, written like the equations; what `kaogen.nets.ops` is compared with."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 
 def modulated_conv(x: Tensor, weight: Tensor, styles: Tensor, up: bool, demodulate: bool) -> Tensor:
@@ -17,10 +17,10 @@ def modulated_conv(x: Tensor, weight: Tensor, styles: Tensor, up: bool, demodula
             # Zero-stuff, filter by the kernel, then by [1,3,3,1] with gain 4: upfirdn of the
             # paper's code has the convolution first, as a transposed one.
             stuffed = zero_stuff(picture[None])
-            full = F.conv2d(F.pad(stuffed, (2, 2, 2, 2)), kernel)
+            full = functional.conv2d(functional.pad(stuffed, (2, 2, 2, 2)), kernel)
             out.append(upfirdn(full, up=1, pad=(1, 1), gain=4.0)[0])
         else:
-            out.append(F.conv2d(picture[None], kernel, padding=pad)[0])
+            out.append(functional.conv2d(picture[None], kernel, padding=pad)[0])
     return torch.stack(out)
 
 
@@ -39,9 +39,9 @@ def upfirdn(x: Tensor, up: int, pad: tuple[int, int], gain: float = 1.0) -> Tens
         stuffed = x.new_zeros(n, c, 2 * h, 2 * w)
         stuffed[:, :, ::2, ::2] = x
         x = stuffed
-    x = F.pad(x, (*pad, *pad))
+    x = functional.pad(x, (*pad, *pad))
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype) / 8
     kernel = torch.outer(taps, taps)[None, None] * gain
     flat = x.reshape(-1, 1, *x.shape[2:])
-    y = F.conv2d(flat, kernel)
+    y = functional.conv2d(flat, kernel)
     return y.reshape(n, c, *y.shape[2:])
