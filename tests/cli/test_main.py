@@ -63,11 +63,11 @@ atexit.register(check)
     assert run("--help", code=code).stdout.endswith("loaded: []\n")
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", [*cli.COMMANDS, "tagger train", "tagger apply"])
 def test_every_command_has_help_with_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([name, "--help"]) == 0
+    assert cli.main([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"Usage: kaogen {name} ")
     assert f"\n    kaogen {name} " in shown

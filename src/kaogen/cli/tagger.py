@@ -10,9 +10,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-app = typer.Typer(
-    help="Train the tagger, or apply it to faces.", no_args_is_help=True, add_completion=False
-)
+_HELP = """Train the tagger, or apply it to faces.
+
+\b
+Example:
+  kaogen tagger apply faces.zip -o tags.csv
+"""
+
+app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False)
 
 
 @app.command("train")
