@@ -73,6 +73,11 @@ def test_every_command_has_help_with_an_example(
     assert f"\n    kaogen {name} " in shown
 
 
+def test_a_group_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tagger"]) == 0
+    assert "\nCommands:\n  train " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -107,6 +107,8 @@ def run() -> NoReturn:
 
 def _call(argv: list[str], wanted: str | None) -> int:
     app = build(wanted if wanted in COMMANDS else None)
+    if app.registered_groups and len(argv) == 1:
+        argv = [*argv, "--help"]  # a group of commands alone does nothing
     result = typer.main.get_command(app).main(argv, prog_name="kaogen", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
