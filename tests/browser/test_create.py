@@ -135,10 +135,12 @@ def test_a_trait_not_learnt_is_shown_and_says_why(visitor: Visitor) -> None:
 
 def test_a_rare_combination_says_so(visitor: Visitor) -> None:
     page = visitor.visit()
-    expect(page.get_by_text("A rare combination")).to_have_count(0)
+    rare = page.get_by_text("Rare combination")
+    expect(rare).to_have_count(0)
     for tag in ("hat", "hairband", "glasses", "tears", "cat ears"):
         visitor.pick(tag)
-    expect(page.get_by_text("A rare combination")).to_be_visible()
+    rare.click()
+    expect(page.get_by_text("No face the model has seen shows all of this")).to_be_visible()
 
 
 def test_fine_control(visitor: Visitor) -> None:

@@ -53,6 +53,16 @@ def test_download_carries_the_recipe(visitor: Visitor, tmp_path: Path) -> None:
     page.locator("input[type=file]").set_input_files(file)
     expect(page.locator(".toast")).to_have_text("Recipe restored from the picture")
     assert visitor.query == was
+    page.get_by_role("button", name="Undo").click()
+    assert visitor.query != was
+    drop = """([bytes, name]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
+    }"""
+    page.evaluate(drop, [list(file.read_bytes()), file.name])
+    page.wait_for_function("was => decodeURIComponent(location.search.slice(1)) === was", arg=was)
+
     other = tmp_path / "other.png"
     other.write_bytes(b"no picture")
     # The server refuses it, which the browser logs; that is no fault of the page's.

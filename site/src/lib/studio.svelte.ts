@@ -84,6 +84,8 @@ class Studio {
       ...found.without.filter((word) => !vocabulary.get(word)),
     ];
     this.otherModel = found.model && found.model !== this.model ? found.model : '';
+    if (this.picture) this.past = [...this.past, this.recipe];
+    this.future = [];
     const without = known(found.without, false).filter((tag) => !tags.includes(tag));
     this.show({
       ...found,
