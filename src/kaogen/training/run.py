@@ -25,6 +25,8 @@ from kaogen.training.loop import Data, Trainer
 from kaogen.training.losses import TagLayout, layout_of
 from kaogen.training.report import Reporter
 
+# Settings that a person may change between two starts of the same run.
+MAY_CHANGE = ("kimg", "tick_kimg", "lr_g", "lr_d")
 KEEP = 2  # checkpoints; the one before the newest is the way back from a bad disk
 
 
@@ -115,8 +117,8 @@ class Run:
         self.reporter = Reporter(folder, labels, net.z_dim, config.seed)
 
     def identity(self) -> dict[str, Any]:
-        """What must not change between two starts of a run; the end may move."""
-        config = {k: v for k, v in self.config.to_dict().items() if k not in ("kimg", "tick_kimg")}
+        """What must not change between two starts of a run; see MAY_CHANGE for what may."""
+        config = {k: v for k, v in self.config.to_dict().items() if k not in MAY_CHANGE}
         return {
             "net": self.net.to_dict(),
             "train": config,
@@ -133,6 +135,8 @@ class Run:
             return
         theirs = json.loads(path.read_text(encoding="utf-8"))
         mine = json.loads(json.dumps(mine))
+        for name in MAY_CHANGE:
+            theirs.get("train", {}).pop(name, None)
         for part, value in mine.items():
             if theirs.get(part) != value:
                 what = difference(theirs, part, value)
@@ -199,25 +203,50 @@ class Run:
         """
         total, tick = int(self.config.kimg * 1000), int(self.config.tick_kimg * 1000)
         trainer, batch = self.trainer, self.config.batch
+        changeable = {k: v for k, v in self.config.to_dict().items() if k in MAY_CHANGE}
+        self.reporter.line(start=trainer.seen, **changeable)
         if trainer.seen == 0:
             self.reporter.grid(trainer.ema, 0, trainer.device)
         with Stop() as stop:
-            start, since, sums = time.perf_counter(), trainer.seen, Means()
+            window = Window(trainer.seen)
             while trainer.seen < total and not stop.wanted:
-                sums.add(trainer.step())
-                seconds = time.perf_counter() - start
-                rate = (trainer.seen - since) / seconds
-                due = trainer.seen % tick < batch or trainer.seen >= total or stop.wanted
-                saved = None
+                window.losses.add(trainer.step())
+                due = trainer.seen % tick < batch or trainer.seen >= total
+                saved = self.finish(window) if due else None
+                means = window.losses.means()
+                tell(Tick(trainer.seen, total, window.rate(trainer.seen), means, saved))
                 if due:
-                    self.minutes += seconds / 60
-                    self.reporter.line(seen=trainer.seen, rate=round(rate, 2), **sums.rounded())
-                    self.reporter.grid(trainer.ema, trainer.seen, trainer.device)
-                    saved = self.save()
-                tell(Tick(trainer.seen, total, rate, sums.means(), saved))
-                if due:
-                    start, since, sums = time.perf_counter(), trainer.seen, Means()
+                    window = Window(trainer.seen)
+            # The wish to stop may come at any moment, so what it left unsaved is saved here.
+            if trainer.seen > window.since:
+                self.finish(window)
         return trainer.seen >= total
+
+    def finish(self, window: Window) -> Path:
+        """Close a tick: progress line, grid, checkpoint."""
+        trainer = self.trainer
+        self.minutes += window.seconds() / 60
+        rate = round(window.rate(trainer.seen), 2)
+        self.reporter.line(seen=trainer.seen, rate=rate, **window.losses.rounded())
+        self.reporter.grid(trainer.ema, trainer.seen, trainer.device)
+        return self.save()
+
+
+class Window:
+    """The time and losses since the last tick, which ended at `since` images."""
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        self.start = time.perf_counter()
+        self.losses = Means()
+
+    def seconds(self) -> float:
+        """Since the last tick."""
+        return time.perf_counter() - self.start
+
+    def rate(self, seen: int) -> float:
+        """Images a second since the last tick."""
+        return (seen - self.since) / self.seconds()
 
 
 class Means:

@@ -1,0 +1,106 @@
+"""A run folder: resume by the same command, what may change and what may not, signals."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kaogen.data.archive import Archive, Item, write_archive
+from kaogen.errors import ConfigError
+from kaogen.tags import Vocabulary
+from kaogen.training import checkpoint
+from kaogen.training.run import Run, Tick
+from training.conftest import CONFIG, NET
+
+TINY = replace(CONFIG, kimg=0.032, tick_kimg=0.016)
+QUIET = NET.with_(noise=False)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    path = tmp_path_factory.mktemp("data") / "faces.zip"
+    source = np.random.default_rng(0)
+    names = Vocabulary(["pink hair", "blue hair", "smile", "glasses"])
+    items = [
+        Item(
+            image=source.integers(0, 255, (16, 16, 3), dtype=np.uint8),
+            tags=(names.names[i % 2], "smile"),
+            source=f"{i}.png",
+        )
+        for i in range(24)
+    ]
+    write_archive(path, items, names, {})
+    return Archive.open(path)
+
+
+def told(_: Tick) -> None:
+    """Nobody listens."""
+
+
+def test_finished_run_leaves_checkpoint_grid_and_progress(archive: Archive, tmp_path: Path) -> None:
+    run = Run(tmp_path, archive, QUIET, TINY)
+    assert run.train(told)
+    generator, meta = checkpoint.load_generator(tmp_path)
+    assert meta["seen"] == 32
+    assert meta["vocabulary"] == ["pink hair", "blue hair", "smile", "glasses"]
+    assert generator(torch.zeros(1, 8), torch.zeros(1, 4)).shape == (1, 3, 16, 16)
+    grids = sorted(p.name for p in (tmp_path / "grids").iterdir())
+    assert grids == ["0000000000.png", "0000000016.png", "0000000032.png"]
+    lines = [json.loads(s) for s in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [entry.get("seen") for entry in lines] == [None, 16, 32]
+
+
+def test_stopped_by_a_signal_and_gone_on_ends_the_same(archive: Archive, tmp_path: Path) -> None:
+    straight = Run(tmp_path / "a", archive, QUIET, TINY)
+    straight.train(told)
+    stopped = Run(tmp_path / "b", archive, QUIET, TINY)
+
+    def interrupt(tick: Tick) -> None:
+        if tick.seen == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert not stopped.train(interrupt)
+    assert stopped.trainer.seen == 8
+    again = Run(tmp_path / "b", archive, QUIET, TINY)
+    assert again.trainer.seen == 8
+    assert again.train(told)
+    ends = [checkpoint.latest(tmp_path / x) / checkpoint.WEIGHTS for x in "ab"]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+
+
+def test_another_seed_is_refused_and_another_rate_is_not(archive: Archive, tmp_path: Path) -> None:
+    Run(tmp_path, archive, QUIET, TINY).train(told)
+    with pytest.raises(ConfigError, match="seed was 0, now 1"):
+        Run(tmp_path, archive, QUIET, replace(TINY, seed=1))
+    again = Run(tmp_path, archive, QUIET, replace(TINY, lr_g=1e-4, kimg=0.048))
+    assert again.trainer.opt_g.param_groups[0]["lr"] == 1e-4
+    assert again.train(told)
+    assert again.trainer.seen == 48
+
+
+def test_init_from_copies_what_fits(archive: Archive, tmp_path: Path) -> None:
+    first = Run(tmp_path / "a", archive, QUIET, TINY)
+    first.train(told)
+    wider = Run(tmp_path / "b", archive, QUIET.with_(channels={4: 8, 8: 8, 16: 4}), TINY)
+    copied, count = wider.init_from(tmp_path / "a")
+    assert 0 < copied < count
+    theirs = first.trainer.g.state_dict()["mapping.dense0.weight"]
+    assert torch.equal(wider.trainer.g.state_dict()["mapping.dense0.weight"], theirs)
+
+
+@pytest.mark.parametrize(
+    ("net", "says"),
+    [
+        (QUIET.with_(resolution=8), "16 x 16, the preset makes 8"),
+    ],
+)
+def test_archive_that_does_not_fit_is_one_line(
+    archive: Archive, tmp_path: Path, net: object, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Run(tmp_path, archive, net, TINY)
