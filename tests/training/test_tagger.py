@@ -1,0 +1,132 @@
+"""The tagger's whole way: labelled zip in, files out that the rest of kaogen reads."""
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kaogen.cli.main import main
+from kaogen.data.taggers import Tagger
+from kaogen.errors import LabelError
+from kaogen.interop.tagger import save_tagger
+from kaogen.nets.build import load_trunk
+from kaogen.nets.tagger import TaggerNet, fold_norms
+from kaogen.training.tagger import as_input, augment, probabilities
+from kaogen.training.tagger_data import EYES, HAIR, read_csv
+from kaogen.training.tagger_run import Source, split, train_tagger
+from kaogen.training.tagger_run import load as load_set
+
+COLOURS = {"pink hair": (240, 120, 180), "blue hair": (60, 90, 220), "green hair": (60, 180, 80)}
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """150 squares of a hair colour; half have a dark bar, which is called glasses."""
+    folder = tmp_path_factory.mktemp("labelled")
+    source = np.random.default_rng(0)
+    with (
+        zipfile.ZipFile(folder / "faces.zip", "w") as archive,
+        (folder / "faces.csv").open("w", newline="") as handle,
+    ):
+        writer = csv.writer(handle)
+        writer.writerow(["file", "tags"])
+        for i in range(150):
+            colour = list(COLOURS)[i % 3]
+            pixels = np.full((32, 32, 3), COLOURS[colour], np.float64)
+            pixels += source.normal(0, 12, pixels.shape)
+            bar = i % 2 == 0
+            if bar:
+                pixels[12:20, 4:28] = 10
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "WEBP")
+            archive.writestr(f"{i:03}.webp", buffer.getvalue())
+            tags = [colour, "red eyes", *(["glasses"] if bar else [])]
+            writer.writerow([f"{i:03}.webp", "|".join(tags)])
+    return Source(folder / "faces.zip", folder / "faces.csv", None)
+
+
+@pytest.mark.slow
+def test_learns_colours_and_a_tag_and_its_files_are_read(labelled: Source, tmp_path: Path) -> None:
+    told: list[int] = []
+    stage = {"steps": 40, "size": 32, "batch": 32, "mix": (1.0,)}
+    net, report, config = train_tagger([labelled], [stage], lambda s, *_: told.append(s))
+    assert told[-1] == 40
+    assert report["hair_top1"] > 0.9
+    row = next(t for t in report["tags"] if t["name"] == "glasses")
+    assert row["ap"] > 0.9
+    assert row["learnt"]
+    assert report["held_out"] == 30
+    save_tagger(net, report, config.size, tmp_path)
+    tagger = Tagger.load(tmp_path / "tagger.onnx")
+    picture = np.full((32, 32, 3), COLOURS["blue hair"], np.uint8)
+    assert "blue hair" in [name for name, _ in tagger.tags(tagger.scores([picture])[0])]
+    trunk = load_trunk(tmp_path / "tagger.safetensors")
+    torch.testing.assert_close(trunk.head.weight, net.head.weight.detach(), atol=1e-3, rtol=1e-2)
+    out = tmp_path / "tags.csv"
+    words = ["tagger", "apply", str(labelled.faces), "--out", str(out)]
+    assert main([*words, "--tagger", str(tmp_path / "tagger.onnx")]) == 0
+    said = read_csv(out)
+    assert len(said) == 150
+    assert sum("pink hair" in tags for tags in said.values()) == pytest.approx(50, abs=8)
+
+
+def test_onnx_says_what_torch_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = TaggerNet(len(HAIR) + len(EYES) + 2, (4, 6)).eval()
+    tags = [
+        {"name": n, "threshold": 0.5, "group": g, "learnt": True}
+        for names, g in ((HAIR, "hair colour"), (EYES, "eye colour"), (("smile", "hat"), None))
+        for n in names
+    ]
+    exclusive = {"hair colour": list(HAIR), "eye colour": list(EYES)}
+    save_tagger(net, {"tags": tags, "exclusive": exclusive}, 16, tmp_path)
+    faces = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    theirs = Tagger.load(tmp_path / "tagger.onnx").scores(list(faces))
+    with torch.no_grad():
+        ours = probabilities(fold_norms(net)(as_input(faces))).numpy()
+    np.testing.assert_allclose(theirs, ours, atol=2e-3)
+    np.testing.assert_allclose(theirs[:, : len(HAIR)].sum(axis=1), 1, atol=1e-4)
+
+
+def test_held_out_faces_are_the_same_each_time_and_apart(labelled: Source) -> None:
+    data = load_set(labelled.faces, labelled.labels, 16, ("glasses",), None)
+    learn, test = split(data)
+    again = split(data)[1]
+    assert test.names == again.names
+    assert not set(learn.names) & set(test.names)
+    assert len(learn.names) + len(test.names) == 150
+
+
+def test_augmentation_keeps_grey_grey() -> None:
+    grey = torch.rand(8, 1, 16, 16).expand(8, 3, 16, 16) * 2 - 1
+    out = augment(grey, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(out[:, 0], out[:, 1])
+    assert float(out.min()) >= -1
+    assert float(out.max()) <= 1
+
+
+def test_bad_labels_are_one_line(labelled: Source, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("name,words\na.webp,smile\n")
+    with pytest.raises(LabelError, match="header"):
+        read_csv(tmp_path / "x.csv")
+    (tmp_path / "few.csv").write_text("file,tags\n000.webp,pink hair\n")
+    few = Source(labelled.faces, tmp_path / "few.csv", None)
+    with pytest.raises(LabelError, match="labels only 1 faces"):
+        train_tagger([few], [{"steps": 1}], lambda *_: None)
+
+
+def test_the_shipped_taggers_three_files_belong_together() -> None:
+    tagger = Tagger.load()
+    trunk = load_trunk()
+    described = json.loads(tagger.path.with_suffix(".json").read_text())
+    assert len(described["tags"]) == trunk.head.out_features == len(tagger.rules)
+    face = np.random.default_rng(0).integers(0, 255, (80, 80, 3), dtype=np.uint8)
+    with torch.no_grad():
+        ours = probabilities(trunk(as_input(face[None]))).numpy()
+    np.testing.assert_allclose(tagger.scores([face]), ours, atol=1e-3)
