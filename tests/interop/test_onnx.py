@@ -173,7 +173,7 @@ def test_export(trained: tuple[Path, Path], tmp_path: Path) -> None:
 def test_export_refuses_what_does_not_fit(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run_folder, data = trained
     out, options = tmp_path / "m.kaogen", ExportOptions(name="mini")
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(CheckpointError, match="There is no run folder"):
         export(tmp_path / "nothing", data, out, options)
     other = tmp_path / "other.zip"
     picture = np.zeros((32, 32, 3), np.uint8)

@@ -61,6 +61,20 @@ def test_tag_loss_prefers_the_tags_that_were_asked_for() -> None:
     assert float(good) < 0.6 < float(bad)
 
 
+def test_a_vocabulary_without_a_colour_group_has_no_loss_for_it() -> None:
+    layout = losses.layout_of(["red", "blue", "hat"], {"colour": ["red", "blue"]}, ["hat"])
+    assert layout.exclusive == ()
+    value = losses.tag_loss(torch.zeros(2, 3), torch.ones(2, 1), layout)
+    assert float(value) == pytest.approx(math.log(2) / 4)
+
+
+def test_saving_the_same_position_again_replaces_it(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 8, tensors(), {})
+    path = checkpoint.save(tmp_path, 8, {"a": torch.zeros(2)}, {})
+    assert torch.equal(checkpoint.load(path)[0]["a"], torch.zeros(2))
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [path.name]
+
+
 def test_translate_repeats_the_edge() -> None:
     x = torch.arange(4.0).reshape(1, 1, 1, 4).expand(1, 1, 4, 4)
     moved = translate(x, torch.tensor([1]), torch.tensor([0]))
@@ -134,6 +148,8 @@ def test_leftovers_of_a_killed_save_are_swept(tmp_path: Path) -> None:
 def test_not_a_checkpoint_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         checkpoint.latest(tmp_path)
+    with pytest.raises(CheckpointError, match="There is no run folder"):
+        checkpoint.latest(tmp_path / "nowhere")
 
 
 def test_average_precision_known_answers() -> None:

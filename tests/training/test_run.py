@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from kaogen.cli.train import settings
 from kaogen.data.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError
-from kaogen.tags import Vocabulary
+from kaogen.tags import PAPER, Vocabulary
 from kaogen.training import checkpoint
-from kaogen.training.run import Run, Tick
+from kaogen.training.run import Run, Tick, vocabulary_of
 from training.conftest import CONFIG, NET
 
 TINY = replace(CONFIG, kimg=0.032, tick_kimg=0.016)
@@ -104,3 +105,38 @@ def test_archive_that_does_not_fit_is_one_line(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         Run(tmp_path, archive, net, TINY)
+
+
+def test_refused_start_leaves_no_run_behind(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        Run(tmp_path / "new", archive, QUIET.with_(resolution=8), TINY)
+    assert not (tmp_path / "new").exists()
+    Run(tmp_path / "new", archive, QUIET, TINY)
+
+
+def test_nameless_labels_are_not_taken_for_the_papers_tags(tmp_path: Path) -> None:
+    class Nameless:
+        vocabulary = None
+
+    assert vocabulary_of(Nameless(), 3) == ["class 0", "class 1", "class 2"]
+    assert vocabulary_of(Nameless(), 59) == list(PAPER.names)
+    assert len(vocabulary_of(Nameless(), 70)) == 70
+
+
+@pytest.mark.parametrize(
+    ("preset", "critic", "batch", "gamma", "loss", "tag_weight"),
+    [
+        ("tiny64", None, None, 0.0, "hinge", 0.05),
+        ("tiny64", "stylegan2", 16, 2e-4 * 64**2 / 16, "nonsaturating", 0.0),
+        ("paper256", None, 32, 2e-4 * 256**2 / 32, "nonsaturating", 0.0),
+        ("paper256", "features", None, 0.0, "hinge", 0.05),
+    ],
+)
+def test_a_critic_of_choice_brings_its_recipe(
+    preset: str, critic: str | None, batch: int | None, gamma: float, loss: str, tag_weight: float
+) -> None:
+    net, config = settings(preset, critic, None, False, batch)
+    assert net.critic == (critic or net.critic)
+    assert config.r1_gamma == pytest.approx(gamma)
+    assert (config.loss, config.tag_weight) == (loss, tag_weight)
+    assert batch is None or config.batch == batch

@@ -116,6 +116,9 @@ def test_bad_labels_are_one_line(labelled: Source, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="header"):
         read_csv(tmp_path / "x.csv")
     (tmp_path / "few.csv").write_text("file,tags\n000.webp,pink hair\n")
+    (tmp_path / "gone.csv").write_text("file,tags\ngone.webp,pink hair\n")
+    with pytest.raises(LabelError, match=r"does not hold, 'gone.webp' first"):
+        train_tagger([Source(labelled.faces, tmp_path / "gone.csv", None)], [{}], lambda *_: None)
     few = Source(labelled.faces, tmp_path / "few.csv", None)
     with pytest.raises(LabelError, match="labels only 1 faces"):
         train_tagger([few], [{"steps": 1}], lambda *_: None)

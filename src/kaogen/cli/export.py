@@ -39,12 +39,15 @@ def command(
         Path | None,
         typer.Option(help='JSON {"tag": {"obedience": 0..1, "unasked": 0..1}} of an evaluation.'),
     ] = None,
-    precision: Annotated[str, typer.Option(help="Stored weights: fp16, mixed or fp32.")] = "fp16",
+    precision: Annotated[
+        str, typer.Option(help="Stored weights: fp16, mixed, fp32, or auto.")
+    ] = "auto",
 ) -> None:
     """Make a model file from a training run.
 
     The running average of the weights is taken. 16 pictures are drawn by torch and by the new
-    file; nothing is written when any pixel differs by more than one grey level.
+    file; nothing is written when any pixel differs by more than one grey level. Weights are stored
+    as small as that allows (--precision auto).
 
     \b
     Example:
@@ -72,8 +75,9 @@ def name_of(out: Path) -> str:
 def summary(out: Path, result: Exported) -> str:
     """One line about the new file."""
     return (
-        f"{out}: {result.id}, {result.size / 1e6:.2f} MB, {result.learnt} tags learnt; at most "
-        f"{result.worst} grey levels from torch, {result.differing:.2%} of the values differ"
+        f"{out}: {result.id}, {result.size / 1e6:.2f} MB of {result.precision}, "
+        f"{result.learnt} tags learnt; at most {result.worst} grey levels from torch, "
+        f"{result.differing:.2%} of the values differ"
     )
 
 

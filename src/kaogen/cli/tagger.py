@@ -35,7 +35,9 @@ def train(
     scale: Annotated[float, typer.Option(help="Times the usual number of steps.")] = 1.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; by default all.")] = None,
 ) -> None:
-    """Train the tagger and report on a fifth of the labelled faces, which it never sees.
+    """Train the tagger.
+
+    The report is of a fifth of the labelled faces, which it never sees.
 
     \b
     Example:
@@ -95,7 +97,12 @@ def apply(
     pictures = open_source(source)
     console = Console(stderr=True)
     unread = 0
-    with out.open("w", newline="", encoding="utf-8") as handle, Progress(console=console) as bar:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    with (
+        partial.open("w", newline="", encoding="utf-8") as handle,
+        Progress(console=console) as bar,
+    ):
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "tags"])
         for name in bar.track(pictures.names, description="tagging"):
@@ -106,5 +113,6 @@ def apply(
                 continue
             found = judge.tags(judge.scores([image])[0])
             writer.writerow([name, "|".join(tag for tag, _ in found)])
+    partial.replace(out)  # an interrupted run leaves what was there before
     count = len(pictures.names) - unread
     console.print(f"{out}: {count:,} faces tagged" + (f", {unread} unreadable" if unread else ""))

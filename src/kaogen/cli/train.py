@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kaogen.data.archive import Archive
+from kaogen.nets.config import NetConfig
 from kaogen.nets.config import preset as preset_named
-from kaogen.training.config import RECIPES
+from kaogen.training.config import RECIPES, TrainConfig, r1_gamma
 from kaogen.training.run import Run, Tick
 
 
@@ -25,8 +26,10 @@ def command(
         str, typer.Option(help="tiny64, base128, paper256, paper512 or paper1024.")
     ] = "tiny64",
     kimg: Annotated[float, typer.Option(help="Stop at so many thousand images.")] = 1000.0,
-    batch: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of both networks.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=1e-9, help="Learning rate of both networks.")
+    ] = None,
     critic: Annotated[
         str | None, typer.Option(help="Discriminator: stylegan2 or features.")
     ] = None,
@@ -36,13 +39,14 @@ def command(
     ] = None,
     unconditional: Annotated[bool, typer.Option(help="Ignore the labels.")] = False,
     tick: Annotated[float, typer.Option(help="kimg between two grids and checkpoints.")] = 4.0,
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; by default all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all randomness.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all.")] = None,
 ) -> None:
     """Train a model on a data set file.
 
-    Ctrl-C (or SIGTERM) stops after the step under way and saves. The same command goes on, to the
-    same weights as if it had never stopped.
+    Ctrl-C (or SIGTERM) stops after the step under way, saves, and exits with 130. The same command
+    goes on; on the same machine with as many threads, to the same weights as if it had never
+    stopped.
 
     \b
     Example:
@@ -53,20 +57,9 @@ def command(
     # Said aloud even where it is the default: left unsaid, torch 2.13's bf16 convolutions ran at
     # an eighth of their speed on two cores (docs/LOG.md).
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    net, config = preset_named(preset), RECIPES[preset]
-    if critic:
-        net = net.with_(critic=critic)
-    if net.critic != preset_named(preset).critic:
-        config = replace(RECIPES["paper256"], batch=config.batch)
-        config = replace(config, r1_gamma=2e-4 * net.resolution**2 / config.batch)
-    if conditioning:
-        net = net.with_(conditioning=conditioning)
-    if unconditional:
-        net, config = net.with_(num_tags=0), replace(config, tag_weight=0.0)
+    net, config = settings(preset, critic, conditioning, unconditional, batch)
     config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
-    if batch:
-        config = replace(config, batch=batch)
-    if lr:
+    if lr is not None:
         config = replace(config, lr_g=lr, lr_d=lr)
     console = Console(stderr=True)
     console.print(f"Reading {archive} ...")
@@ -88,6 +81,31 @@ def command(
             else "run the same command to go on."
         )
     )
+    if not finished:
+        raise typer.Exit(130)
+
+
+def settings(
+    preset: str,
+    critic: str | None,
+    conditioning: str | None,
+    unconditional: bool,
+    batch: int | None,
+) -> tuple[NetConfig, TrainConfig]:
+    """Networks and training settings of the options; a critic of choice brings its own recipe."""
+    net, config = preset_named(preset), RECIPES[preset]
+    config = replace(config, batch=batch or config.batch)
+    if critic is not None and critic != net.critic:
+        net = net.with_(critic=critic)
+        like = RECIPES["tiny64" if critic == "features" else "paper256"]
+        config = replace(like, batch=config.batch)
+    if net.critic == "stylegan2":
+        config = replace(config, r1_gamma=r1_gamma(net.resolution, config.batch))
+    if conditioning is not None:
+        net = net.with_(conditioning=conditioning)
+    if unconditional:
+        net, config = net.with_(num_tags=0), replace(config, tag_weight=0.0)
+    return net, config
 
 
 def show(run: Run, console: Console) -> bool:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +24,7 @@ from kaogen.training.checkpoint import load_generator
 Bits = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
+# Smallest file first: "auto" takes the first that draws what torch draws.
 Precision = Literal["fp16", "mixed", "fp32"]
 
 CENTRE_SAMPLES = 128
@@ -45,7 +46,8 @@ class ExportOptions:
         min_examples: a tag that fewer training faces show counts as not learnt.
         measured: per tag, `obedience` and `unasked` (0..1), as an evaluation found them.
         precision: how weights are stored: "fp16", "mixed" (the small mapping network as fp32, for
-            a network whose pictures hang on w's last digits), or "fp32".
+            a network whose pictures hang on w's last digits), "fp32", or "auto": the first of
+            these that passes the parity check.
     """
 
     name: str
@@ -56,11 +58,11 @@ class ExportOptions:
     not_learnt: Sequence[str] = ()
     min_examples: int = 20
     measured: dict[str, dict[str, float]] = field(default_factory=dict)
-    precision: str = "fp16"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            raise ConfigError(f'unknown precision "{self.precision}": fp16, mixed or fp32.')
+        if self.precision not in ("auto", *get_args(Precision)):
+            raise ConfigError(f'unknown precision "{self.precision}": auto, fp16, mixed or fp32.')
         if not re.fullmatch(NAME_PATTERN, self.name):
             raise ConfigError(
                 f'"{self.name}" cannot be a model\'s name.',
@@ -78,6 +80,7 @@ class Exported:
         learnt: how many tags it may be asked for.
         worst: largest difference from torch of any pixel, in grey levels.
         differing: share of the values that differ at all.
+        precision: how the weights are stored.
     """
 
     id: str
@@ -85,6 +88,7 @@ class Exported:
     learnt: int
     worst: int
     differing: float
+    precision: str
 
 
 def export(
@@ -103,16 +107,21 @@ def export(
     generator, meta = load_generator(Path(run))
     with Archive.open(archive) as data:
         rows, vocabulary = _label_rows(data, meta)
-    manifest, payload = assemble(generator, meta, rows, vocabulary, options)
-    bundle = Bundle(manifest, payload, Path(out))
-    worst, differing = parity(generator, bundle)
-    if worst > 1:
-        raise BundleError(
-            f"the exported graphs differ from torch by {worst} grey levels; nothing was written.",
-            hint=f"Try --precision {'mixed' if options.precision == 'fp16' else 'fp32'}.",
-        )
-    write_bundle(out, manifest, payload)
-    return Exported(manifest.id, Path(out).stat().st_size, len(bundle.learnt), worst, differing)
+    worst = 0
+    choices = get_args(Precision) if options.precision == "auto" else (options.precision,)
+    for precision in choices:
+        stored = replace(options, precision=precision)
+        manifest, payload = assemble(generator, meta, rows, vocabulary, stored)
+        bundle = Bundle(manifest, payload, Path(out))
+        worst, differing = parity(generator, bundle)
+        if worst <= 1:
+            write_bundle(out, manifest, payload)
+            size, learnt = Path(out).stat().st_size, len(bundle.learnt)
+            return Exported(manifest.id, size, learnt, worst, differing, precision)
+    raise BundleError(
+        f"the exported graphs differ from torch by {worst} grey levels; nothing was written.",
+        hint="Try --precision auto." if options.precision != "auto" else "",
+    )
 
 
 def assemble(

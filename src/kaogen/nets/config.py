@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from kaogen.errors import ConfigError
@@ -44,7 +44,6 @@ class NetConfig:
     conditioning: Conditioning = "paper"
     critic: Critic = "stylegan2"
     mbstd_group: int = 4
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = self.sizes

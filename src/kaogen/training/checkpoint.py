@@ -78,9 +78,12 @@ def save(run: Path, seen: int, tensors: dict[str, Tensor], meta: dict[str, Any])
         for path in (work / WEIGHTS, work / STATE, work):
             sync(path)
         if target.exists():
-            shutil.rmtree(target)
+            # The same position again: a folder cannot be replaced, so the old one steps aside
+            # under a name that is swept, and only then goes.
+            target.replace(folder / f"{TEMPORARY}old-{target.name}")
         work.replace(target)
         sync(folder)
+        sweep(folder)
     except Exception as error:
         shutil.rmtree(work, ignore_errors=True)
         raise CheckpointError(
@@ -130,6 +133,10 @@ def latest(path: Path) -> Path:
     """The checkpoint folder meant by a run folder or by itself."""
     if (path / STATE).is_file():
         return path
+    if not path.is_dir():
+        raise CheckpointError(
+            f"There is no run folder {path}.", hint="Name one that `kaogen train --out` made."
+        )
     found = listing(path)
     if not found:
         raise CheckpointError(

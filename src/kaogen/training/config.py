@@ -60,21 +60,25 @@ class TrainConfig:
         if self.loss not in ("nonsaturating", "hinge"):
             raise ConfigError(f"Unknown loss {self.loss!r}: nonsaturating or hinge.")
         if self.kimg <= 0 or self.tick_kimg <= 0:
-            raise ConfigError("--kimg and --tick-kimg must be more than 0.")
+            raise ConfigError("--kimg and --tick must be more than 0.")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         return asdict(self)
 
 
-# Beside each network preset, what trains it: gamma as 0.0002 * resolution^2 / batch for the plain
-# discriminator (ADA's rule of thumb); the feature critic needs none.
+def r1_gamma(resolution: int, batch: int) -> float:
+    """ADA's rule of thumb for the weight of R1: 0.0002 * resolution^2 / batch."""
+    return 2e-4 * resolution**2 / batch
+
+
+# Beside each network preset, what trains it; the feature critic needs no R1.
 RECIPES: dict[str, TrainConfig] = {
     "tiny64": TrainConfig(loss="hinge", tag_weight=0.05, augment="shift+cut", balance=0.5),
     "base128": TrainConfig(
         batch=16, loss="hinge", tag_weight=0.05, augment="shift+cut", balance=0.5
     ),
-    "paper256": TrainConfig(batch=8, r1_gamma=1.6, lr_g=2.5e-3, lr_d=2.5e-3),
-    "paper512": TrainConfig(batch=4, r1_gamma=13.0, lr_g=2.5e-3, lr_d=2.5e-3),
-    "paper1024": TrainConfig(batch=4, r1_gamma=52.0, lr_g=2.5e-3, lr_d=2.5e-3),
+    "paper256": TrainConfig(batch=8, r1_gamma=r1_gamma(256, 8), lr_g=2.5e-3, lr_d=2.5e-3),
+    "paper512": TrainConfig(batch=4, r1_gamma=r1_gamma(512, 4), lr_g=2.5e-3, lr_d=2.5e-3),
+    "paper1024": TrainConfig(batch=4, r1_gamma=r1_gamma(1024, 4), lr_g=2.5e-3, lr_d=2.5e-3),
 }

@@ -84,7 +84,8 @@ def layout_of(
     groups = []
     for names in exclusive.values():
         both = [n for n in names if n in column]
-        groups.append(([outputs.index(n) for n in both], [column[n] for n in both]))
+        if len(both) > 1:  # a group that the data set hardly knows teaches nothing
+            groups.append(([outputs.index(n) for n in both], [column[n] for n in both]))
     rest = [n for n in outputs if n in column and n not in grouped]
     return TagLayout(tuple(groups), ([outputs.index(n) for n in rest], [column[n] for n in rest]))
 

@@ -106,11 +106,12 @@ class Run:
         if net.num_tags and archive.labels is not None:
             net = net.with_(num_tags=archive.labels.shape[1])
         self.net, self.config = net, config
-        names = archive.vocabulary.names if archive.vocabulary else PAPER.names
-        self.vocabulary = list(names)[: net.num_tags]
+        self.vocabulary = vocabulary_of(archive, net.num_tags)
         self.check_folder()
         torch.manual_seed(config.seed)
         self.trainer = self.build_trainer()
+        # Only now, so that a start that was refused leaves no run behind.
+        self.write_settings()
         self.minutes = 0.0
         self.resume()
         labels = torch.from_numpy(self.trainer.data.labels)
@@ -124,14 +125,14 @@ class Run:
             "train": config,
             "archive": self.archive.fingerprint,
             "vocabulary": self.vocabulary,
+            # Another tagger would be another discriminator.
+            "trunk": checkpoint.sha256_of(trunk_path()) if self.net.critic == "features" else None,
         }
 
     def check_folder(self) -> None:
-        """Write `config.json`, or compare with the one that is there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Compare with the `config.json` that is there, if any."""
         path, mine = self.folder / "config.json", self.identity()
         if not path.exists():
-            path.write_text(json.dumps(mine, indent=1), encoding="utf-8")
             return
         theirs = json.loads(path.read_text(encoding="utf-8"))
         mine = json.loads(json.dumps(mine))
@@ -144,6 +145,12 @@ class Run:
                     f"{self.folder} holds a run with another {part}: {what}.",
                     hint="Give the same options and data to go on, or another --out to start anew.",
                 )
+
+    def write_settings(self) -> None:
+        """Leave `config.json` for the next start."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.identity(), indent=1)
+        (self.folder / "config.json").write_text(text, encoding="utf-8")
 
     def build_trainer(self) -> Trainer:
         """Networks from the seed, data in memory."""
@@ -201,7 +208,8 @@ class Run:
             tell: called after each step.
 
         """
-        total, tick = int(self.config.kimg * 1000), int(self.config.tick_kimg * 1000)
+        total = int(self.config.kimg * 1000)
+        tick = max(1, int(self.config.tick_kimg * 1000))
         trainer, batch = self.trainer, self.config.batch
         changeable = {k: v for k, v in self.config.to_dict().items() if k in MAY_CHANGE}
         self.reporter.line(start=trainer.seen, **changeable)
@@ -279,6 +287,18 @@ def difference(theirs: dict[str, Any], part: str, mine: Any) -> str:
             if other.get(key) != value:
                 return f"{key} was {other.get(key)!r}, now {value!r}"
     return "it is not the same"
+
+
+def vocabulary_of(archive: Archive, count: int) -> list[str]:
+    """Names of the label's columns; neutral ones where the data set does not say.
+
+    59 columns without names are taken for the paper's tags, in the paper's order.
+    """
+    if archive.vocabulary is not None:
+        return list(archive.vocabulary.names)[:count]
+    if count == len(PAPER):
+        return list(PAPER.names)
+    return [f"class {i}" for i in range(count)]
 
 
 def tagger_layout(vocabulary: list[str]) -> TagLayout:

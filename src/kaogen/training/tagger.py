@@ -102,7 +102,8 @@ class Sampler:
     def __init__(self, sources: list[Labelled], config: TaggerConfig) -> None:
         self.sources = sources
         self.rng = np.random.default_rng(config.seed)
-        self.counts = [round(config.batch * share) for share in config.mix[: len(sources)]]
+        shares = config.mix[: len(sources)]
+        self.counts = [max(1, round(config.batch * share / sum(shares))) for share in shares]
         self.queues: list[list[int]] = [[] for _ in sources]
 
     def take(self, which: int, count: int) -> list[int]:

@@ -8,7 +8,6 @@ not vouch for is masked out of the loss.
 from __future__ import annotations
 
 import csv
-import io
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kaogen.errors import LabelError
+from kaogen.errors import ImageError, LabelError
+from kaogen.images import read_image
 from kaogen.tags import EXTRA_TAGS, PAPER, PAPER_TAGS, Vocabulary
 
 # Soft borders that the labellers named: gray is silver in the noisy sets.
@@ -63,9 +63,11 @@ def read_faces(path: Path, names: list[str], size: int) -> NDArray[np.uint8]:
         raw = [source.read(n) for n in names]
 
     def decode(i: int) -> None:
-        with Image.open(io.BytesIO(raw[i])) as picture:
-            small = picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
-        out[i] = np.asarray(small)
+        try:
+            face = Image.fromarray(read_image(raw[i]))
+        except ImageError as error:
+            raise LabelError(f"{path}: {names[i]}: {error.message}") from error
+        out[i] = np.asarray(face.resize((size, size), Image.Resampling.LANCZOS))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(decode, range(len(names))))

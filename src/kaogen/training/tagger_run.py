@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kaogen.data.sources import open_source
 from kaogen.errors import LabelError
 from kaogen.nets.tagger import TaggerNet
 from kaogen.training.tagger import Report, TaggerConfig, predict, train
-from kaogen.training.tagger_data import EYES, HAIR, Labelled, count_tags, load, read_faces
+from kaogen.training.tagger_data import EYES, HAIR, Labelled, count_tags, load, read_csv, read_faces
 from kaogen.training.tagger_report import evaluate, matched_thresholds
 
 HELD_OUT = 5  # one labelled face in so many is never trained on
@@ -32,6 +32,18 @@ class Source:
     faces: Path
     labels: Path
     vouched: frozenset[str] | None
+
+
+def check_names(source: Source) -> None:
+    """LabelError when the CSV names a file that the zip does not hold."""
+    held = set(open_source(source.faces).names)
+    missing = sorted(set(read_csv(source.labels)) - held)
+    if missing:
+        raise LabelError(
+            f"{source.labels} names {len(missing)} files that {source.faces} does not hold, "
+            f"{missing[0]!r} first.",
+            hint="Give the zip that the labels were made for.",
+        )
 
 
 def binary_tags(labels: Path) -> tuple[str, ...]:
@@ -74,6 +86,8 @@ def train_tagger(
     """
     tags = binary_tags(sources[0].labels)
     config = TaggerConfig(binary_tags=tags)
+    for source in sources:
+        check_names(source)
     sets = [load(s.faces, s.labels, config.size, tags, s.vouched) for s in sources]
     if len(sets[0].names) < 10 * HELD_OUT:
         raise LabelError(f"{sources[0].labels} labels only {len(sets[0].names)} faces.")
@@ -83,11 +97,10 @@ def train_tagger(
         config = TaggerConfig(binary_tags=tags, **changes)
         net = train([learn, *sets[1:]], config, report, net)
     assert net is not None
-    with zipfile.ZipFile(sources[0].faces) as archive:
-        names = sorted(n for n in archive.namelist() if n.endswith(".webp"))
+    names = list(open_source(sources[0].faces).names)
     unlabelled = predict(net, read_faces(sources[0].faces, names, config.size), flips=False)
     first = len(HAIR) + len(EYES)
-    shares = np.nanmean(sets[0].binary, axis=0).astype(np.float32)
+    shares = np.nanmean(learn.binary, axis=0).astype(np.float32)
     thresholds = matched_thresholds(unlabelled[:, first:], shares)
     scores = predict(net, test.images, flips=False)
     return net, evaluate(scores, test, tags, thresholds), config
