@@ -9,6 +9,7 @@ import hashlib
 import os
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -29,7 +30,7 @@ _ENTRY_ERRORS = (
 )
 
 
-class Source:
+class Source(ABC):
     """Pictures in a folder or a zip. Build it with :func:`open_source`.
 
     Attributes:
@@ -50,13 +51,13 @@ class Source:
                 self.refused.append((name, reason))
         self.names = tuple(kept)
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of one picture; ImageError when they cannot be had."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> dict[str, str | int]:
         """Name, kind and (for a zip) size and SHA-256, for the provenance."""
-        raise NotImplementedError
 
 
 class FolderSource(Source):
