@@ -159,5 +159,4 @@ def load_generator(path: str | Path, ema: bool = True) -> tuple[Generator, dict[
     weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
     generator.load_state_dict(weights)
     meta["kimg"] = meta["seen"] / 1000
-    meta["config"] = meta["net"]
     return generator.eval().requires_grad_(False), meta

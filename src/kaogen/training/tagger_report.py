@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaogen.tags import EXTRA_TAGS, PAPER_TAGS, Vocabulary
 from kaogen.training.tagger import average_precision
 from kaogen.training.tagger_data import EXCLUSIVE, EYES, HAIR, Labelled
 
 Scores = NDArray[np.float32]
-EVERY = Vocabulary([*PAPER_TAGS, *EXTRA_TAGS])
 
 # A tag is kept ("learnt") when the held-out faces show that it is judged well enough to label
 # a training set with: by ranking (AP) and at its threshold (F1).
@@ -112,27 +110,3 @@ def is_learnt(row: dict[str, Any]) -> bool:
         return (row["ap"] or 0) >= MIN_COLOUR_AP
     good = (row["ap"] or 0) >= MIN_AP and row["f1"] >= MIN_F1
     return bool(good and row["examples"] >= MIN_EXAMPLES)
-
-
-def tags_of_row(scores: Scores, report: dict[str, Any]) -> list[str]:
-    """Tags of one face: the best colour of each group, what exceeds its threshold, what follows.
-
-    Of long and short hair the one that exceeds its threshold by more is kept.
-    """
-    rows = {r["name"]: (r, float(scores[j])) for j, r in enumerate(report["tags"])}
-    out = []
-    for group in report["exclusive"].values():
-        best = max(group, key=lambda name: rows[name][1])
-        # Where a colour that is judged badly wins, the second best would be wrong too.
-        if rows[best][0]["learnt"]:
-            out.append(best)
-    margins = {
-        name: score / row["threshold"]
-        for name, (row, score) in rows.items()
-        if row["group"] is None and row["learnt"] and score >= row["threshold"]
-    }
-    if {"long hair", "short hair"} <= set(margins):
-        del margins[min("long hair", "short hair", key=margins.__getitem__)]
-    learnt = {name for name, (row, _) in rows.items() if row["learnt"]}
-    implied = [t for t in EVERY.with_implied(list(margins)) if t in learnt]
-    return [*out, *dict.fromkeys([*margins, *implied])]
