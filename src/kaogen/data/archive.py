@@ -2,11 +2,13 @@
 
 ``00000/img00000000.png`` and so on hold the faces, ``dataset.json`` holds
 ``{"labels": [[name, [floats]], ...]}`` or ``{"labels": null}``. StyleGAN2-ADA lists a zip by the
-extensions that Pillow can open, so our own sidecars, all ``kaogen/*.json``, are invisible to it:
+extensions that Pillow can open, so our own sidecars, all in ``kaogen/``, are invisible to it:
 
 - ``kaogen/tags.json``        the names of the label's columns,
 - ``kaogen/stats.json``       counts,
-- ``kaogen/provenance.json``  where each face came from.
+- ``kaogen/provenance.json``  where each face came from,
+- ``kaogen/scores.npy``       what a tagger gave each face, float16 ``[N, T]``; the names of the T
+  columns are in ``kaogen/scores.json``. Both only where a tagger was asked.
 
 :func:`write_archive` and :class:`Item` live in ``archive_writer`` and are public from here.
 """
@@ -33,6 +35,8 @@ from PIL import Image
 from kaogen.data.archive_writer import (
     LABELS_NAME,
     PROVENANCE_NAME,
+    SCORE_NAMES_NAME,
+    SCORES_NAME,
     STATS_NAME,
     TAGS_NAME,
     Item,
@@ -45,6 +49,7 @@ __all__ = ["Archive", "Item", "write_archive"]
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float16]
 Progress = Callable[[int, int], None]
 
 _EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -159,6 +164,37 @@ class Archive:
     def provenance(self) -> dict[str, Any] | None:
         """``kaogen/provenance.json``: where each face came from, or None."""
         return self._optional_object(PROVENANCE_NAME)
+
+    def files(self) -> list[tuple[str, str, str]]:
+        """``(entry name, source file, its SHA-256)`` of each image; [] where nothing is told."""
+        rows = (self.provenance() or {}).get("files", [])
+        try:
+            return [(str(row[0]), str(row[1]), str(row[2])) for row in rows]
+        except (TypeError, IndexError, KeyError) as error:
+            raise ArchiveError(f"{self.path}: {PROVENANCE_NAME} lists no files.") from error
+
+    def scores(self) -> tuple[tuple[str, ...], Scores] | None:
+        """``(names [T], scores float16 [N, T])`` of the tagger that looked, or None.
+
+        Rows are in the order of ``names``; a row of NaN is an image that no tagger saw.
+        """
+        told = self._optional_object(SCORE_NAMES_NAME)
+        if told is None or SCORES_NAME not in self._infos:
+            return None
+        names = told.get("names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ArchiveError(f"{self.path}: {SCORE_NAMES_NAME} lists no names.")
+        data = self._read(SCORES_NAME, 2 * len(self) * len(names) + 4096)
+        try:
+            table = np.load(io.BytesIO(data), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise ArchiveError(f"{self.path}: {SCORES_NAME} is damaged ({error}).") from error
+        if table.dtype != np.float16 or table.shape != (len(self), len(names)):
+            raise ArchiveError(
+                f"{self.path}: {SCORES_NAME} is {table.dtype} {table.shape}, not float16 "
+                f"({len(self)}, {len(names)})."
+            )
+        return tuple(names), table
 
     def close(self) -> None:
         """Close the file handle of this process."""

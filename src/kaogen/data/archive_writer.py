@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import struct
 import tempfile
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ LABELS_NAME = "dataset.json"
 TAGS_NAME = "kaogen/tags.json"
 STATS_NAME = "kaogen/stats.json"
 PROVENANCE_NAME = "kaogen/provenance.json"
+SCORES_NAME = "kaogen/scores.npy"
+SCORE_NAMES_NAME = "kaogen/scores.json"
 
 # Level 1 is within 1% of level 6 on 64 px faces and a third quicker; level 0 takes 32% more disk.
 _PNG_LEVEL = 1
@@ -36,6 +40,8 @@ _STALE_SECONDS = 24 * 3600
 # A fixed date, the zip format's first day: the same input must give the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
+# What is known of each image waits here until the images are through: in memory while small.
+_SPOOL_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class Item:
         label: the label itself, ``[L]``, when it is not made of tags.
         source: the file it came from, for the provenance.
         sha256: hex digest of that file's bytes, or "".
+        scores: what a tagger gave it, ``[T]`` in [0, 1], in the order of the ``score_names``
+            given to :func:`write_archive`; None where no tagger looked.
+        box: left, top, right, bottom of the face in that file's pixels, for the provenance.
     """
 
     image: npt.NDArray[np.uint8] | bytes
@@ -56,6 +65,8 @@ class Item:
     label: Sequence[float] | None = None
     source: str = ""
     sha256: str = ""
+    scores: Sequence[float] | npt.NDArray[np.floating[Any]] | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -72,15 +83,19 @@ def write_archive(
     items: Iterable[Item],
     vocabulary: Vocabulary | None = None,
     provenance: Mapping[str, Any] | None = None,
+    score_names: Sequence[str] | None = None,
 ) -> int:
     """Write ``items`` as the data set file ``path`` and return how many there were.
 
     The file appears whole or not at all: it is written beside ``path``, synced, then moved there.
     Labels are written when all items have one; when none has, ``labels`` is null, as StyleGAN2-ADA
-    has it.
+    has it. Scores are written when ``score_names``, the tags that they judge, are given; items
+    without scores get a row of NaN. The items pass through one by one: what is held in memory is
+    the zip's directory, about half a kilobyte an image.
 
     Raises:
-        ArchiveError: no items, images of different shapes, or the disk refuses.
+        ArchiveError: no items, images of different shapes, scores that do not fit their names, or
+            the disk refuses.
         LabelError: some items are labelled and some not, labels of different lengths, or tags
             without a vocabulary.
     """
@@ -93,8 +108,9 @@ def write_archive(
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                count = _write_entries(_Writer(archive, vocabulary), items, provenance or {})
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, ExitStack() as stack:
+                writer = _Writer(archive, vocabulary, score_names, target.parent, stack)
+                count = _write_entries(writer, items, provenance or {})
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; a data set is an ordinary one.
@@ -111,23 +127,59 @@ def write_archive(
     return count
 
 
+class _Rows:
+    """The rows of one sidecar, collected while the images are written; on disk when large."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._file = stack.enter_context(
+            tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=folder)  # noqa: SIM115
+        )
+        self.count = 0
+
+    def add(self, row: bytes, separator: bytes = b"") -> None:
+        self._file.write(separator + row if self.count else row)
+        self.count += 1
+
+    def add_json(self, row: object) -> None:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        self.add(text.encode(), b", ")
+
+    def put(self, archive: zipfile.ZipFile, name: str, before: bytes, after: bytes) -> None:
+        """Write the entry ``name``: the rows between ``before`` and ``after``."""
+        info = _entry(name)
+        info.file_size = len(before) + self._file.tell() + len(after)
+        self._file.seek(0)
+        with archive.open(info, "w") as out:
+            out.write(before)
+            shutil.copyfileobj(self._file, out)
+            out.write(after)
+
+
 class _Writer:
     """Adds entries one by one and keeps what the sidecars need."""
 
-    def __init__(self, archive: zipfile.ZipFile, vocabulary: Vocabulary | None) -> None:
+    def __init__(
+        self,
+        archive: zipfile.ZipFile,
+        vocabulary: Vocabulary | None,
+        score_names: Sequence[str] | None,
+        folder: Path,
+        stack: ExitStack,
+    ) -> None:
         self.archive = archive
         self.vocabulary = vocabulary
+        self.score_names = score_names
         self.shape: tuple[int, int, int] | None = None
         self.image_bytes = 0
-        self.labels: list[tuple[str, list[float]]] = []
-        self.files: list[list[str]] = []
+        self.images = 0
+        self.label_width: int | None = None
+        self.labels = _Rows(folder, stack)
+        self.files = _Rows(folder, stack)
+        self.scores = _Rows(folder, stack)
         self.tags: Counter[str] = Counter()
 
     def put(self, name: str, data: bytes) -> None:
-        info = zipfile.ZipInfo(name, _DATE)
-        info.create_system = 3  # else Windows and Linux would differ
-        info.external_attr = 0o644 << 16
-        self.archive.writestr(info, data)
+        self.archive.writestr(_entry(name), data)
 
     def put_json(self, name: str, value: object) -> None:
         self.put(name, json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
@@ -143,19 +195,23 @@ class _Writer:
                 f"{self.shape[1]} x {self.shape[0]} x {self.shape[2]}.",
                 hint="All images of a data set have one size.",
             )
-        number = f"{len(self.files):08d}"
+        number = f"{self.images:08d}"
         name = f"{number[:5]}/img{number}.png"
         self.put(name, data)
+        self.images += 1
         self.image_bytes += len(data)
-        self.files.append([name, item.source, item.sha256])
+        file: list[Any] = [name, item.source, item.sha256]
+        self.files.add_json(file if item.box is None else [*file, [round(v, 1) for v in item.box]])
         label = self._label(item)
         if label is not None:
-            self.labels.append((name, label))
-        if len(self.labels) not in (0, len(self.files)):
+            self.labels.add_json((name, label))
+        if self.labels.count not in (0, self.images):
             raise LabelError(
                 f"{item.source or name}: some images are labelled and some are not.",
                 hint="Label all of them or none.",
             )
+        if self.score_names is not None:
+            self.scores.add(_score_row(item, len(self.score_names)))
 
     def _label(self, item: Item) -> list[float] | None:
         if item.label is not None:
@@ -167,12 +223,13 @@ class _Writer:
             label = [float(value) for value in self.vocabulary.encode(item.tags)]
         else:
             return None
-        width = len(self.labels[0][1]) if self.labels else len(label)
+        width = self.label_width if self.label_width is not None else len(label)
         if self.vocabulary is not None:
             width = len(self.vocabulary)
             self.tags.update(self.vocabulary.decode(label))
         if len(label) != width:
             raise LabelError(f"{item.source or 'label'}: {len(label)} numbers instead of {width}.")
+        self.label_width = width
         return label
 
 
@@ -183,23 +240,57 @@ def _write_entries(writer: _Writer, items: Iterable[Item], provenance: Mapping[s
         raise ArchiveError("there are no images to write.")
     height, width, channels = writer.shape
     # Last, as in StyleGAN2-ADA: the labels are known when the images are through.
-    writer.put_json(LABELS_NAME, {"labels": writer.labels or None})
+    if writer.labels.count:
+        writer.labels.put(writer.archive, LABELS_NAME, b'{"labels": [', b"]}")
+    else:
+        writer.put_json(LABELS_NAME, {"labels": None})
     names = writer.vocabulary.names if writer.vocabulary is not None else ()
     if writer.vocabulary is not None:
         writer.put_json(TAGS_NAME, {"format": "kaogen-tags", "version": 1, "tags": list(names)})
+    if writer.score_names is not None:
+        shape = (writer.images, len(writer.score_names))
+        writer.scores.put(writer.archive, SCORES_NAME, _npy_header(shape), b"")
+        writer.put_json(SCORE_NAMES_NAME, {"names": list(writer.score_names)})
     writer.put_json(
         STATS_NAME,
         {
-            "images": len(writer.files),
+            "images": writer.images,
             "resolution": [height, width],
             "channels": channels,
             "image_bytes": writer.image_bytes,
-            "labelled": len(writer.labels),
+            "labelled": writer.labels.count,
             "tags": {name: writer.tags[name] for name in names},
         },
     )
-    writer.put_json(PROVENANCE_NAME, {**provenance, "files": writer.files})
-    return len(writer.files)
+    told = json.dumps(dict(provenance), ensure_ascii=False, allow_nan=False).removesuffix("}")
+    before = f'{told}{", " if provenance else ""}"files": ['
+    writer.files.put(writer.archive, PROVENANCE_NAME, before.encode(), b"]}")
+    return writer.images
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _DATE)
+    info.create_system = 3  # else Windows and Linux would differ
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _score_row(item: Item, width: int) -> bytes:
+    if item.scores is None:
+        return np.full(width, np.nan, dtype="<f2").tobytes()
+    row = np.asarray(item.scores)
+    if row.shape != (width,):
+        raise ArchiveError(
+            f"{item.source or 'image'}: scores of shape {row.shape}, {width} have names."
+        )
+    return row.astype("<f2").tobytes()
+
+
+def _npy_header(shape: tuple[int, int]) -> bytes:
+    out = io.BytesIO()
+    description = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, description)
+    return out.getvalue()
 
 
 def _encode_checked(item: Item) -> bytes:
