@@ -178,6 +178,23 @@ def test_a_vocabulary_of_ones_own() -> None:
             Vocabulary(names)
 
 
+def test_groups_of_tags_beyond_its_own_are_guessed_from_their_last_word() -> None:
+    mine = Vocabulary(
+        ["teal hair", "pink hair", "wavy hair", "empty eyes", "amber eyes", "fox ears"]
+    )
+    assert {group.name: group.tags for group in mine.groups} == {
+        "hair colour": ("teal hair", "pink hair"),
+        "eye colour": ("amber eyes",),
+        "hair length and style": ("wavy hair",),
+        "mouth and expression": ("empty eyes",),
+        "ears": ("fox ears",),
+    }
+    assert mine.exclusive == {"hair colour": ("pink hair", "teal hair")}
+    with pytest.raises(TagConflictError, match="exclude each other"):
+        mine.check(["teal hair", "pink hair"])
+    assert tag("hair").group == "hair length and style"
+
+
 @given(st.sets(st.sampled_from(PAPER_TAGS)))
 def test_vectors_round_trip(names: set[str]) -> None:
     assert set(PAPER.decode(PAPER.encode(names))) == names

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kaogen.errors import ConfigError, LabelError, TagConflictError, UnknownTagError
-from kaogen.tagtable import EXTRA_TABLE, GROUP_TABLE, PAPER_TABLE
+from kaogen.tagtable import COLOUR_WORDS, EXTRA_TABLE, GROUP_TABLE, PAPER_TABLE
 
 LANGUAGES = ("en", "ja", "zh", "ko")
 _LONGEST_WORD = 100
@@ -81,6 +81,14 @@ EXTRA_TAGS = tuple(_EXTRA)
 GROUPS = _read_groups(GROUP_TABLE, _PAPER.values())
 """The nine groups with the paper's tags; `Vocabulary.groups` gives those of a vocabulary."""
 
+# Last word -> the group of a tag that kaogen does not know; with a colour before it, the other.
+_GUESSES = {
+    "hair": ("hair length and style", "hair colour"),
+    "eyes": ("mouth and expression", "eye colour"),
+    "ears": ("ears", "ears"),
+}
+_COLOURS = frozenset(COLOUR_WORDS.split())
+
 # Sets of which a face has one tag at most: name -> tags.
 EXCLUSIVE: dict[str, tuple[str, ...]] = {
     group.name: tuple(tag.name for tag in _ALL.values() if tag.group == group.name)
@@ -90,8 +98,12 @@ EXCLUSIVE: dict[str, tuple[str, ...]] = {
 
 
 def tag(name: str) -> Tag:
-    """Look a tag up by its canonical name; one that kaogen does not know has only its name."""
-    return _ALL.get(name) or Tag(name, names=dict.fromkeys(LANGUAGES, name))
+    """Look a tag up by its canonical name.
+
+    One that kaogen does not know has only its name, and the group that its last word tells: "teal
+    hair" is a hair colour, "wavy hair" a style.
+    """
+    return _ALL.get(name) or Tag(name, _guess_group(name), dict.fromkeys(LANGUAGES, name))
 
 
 def fold(word: str) -> str:
@@ -101,6 +113,12 @@ def fold(word: str) -> str:
     """
     folded = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", word).casefold()).strip()
     return re.sub(r"\bgrey\b", "gray", folded)
+
+
+def _guess_group(name: str) -> str:
+    *before, last = fold(name).split(" ")
+    plain, coloured = _GUESSES.get(last, ("", ""))
+    return coloured if before and before[-1] in _COLOURS else plain
 
 
 class Vocabulary:
@@ -159,8 +177,13 @@ class Vocabulary:
     @property
     def exclusive(self) -> dict[str, tuple[str, ...]]:
         """Sets of tags here of which a face has one at most, by name."""
-        sets = {key: tuple(n for n in names if n in self) for key, names in EXCLUSIVE.items()}
-        return {key: names for key, names in sets.items() if len(names) > 1}
+        own = [tag(name) for name in self.names]
+        sets = {
+            key: dict.fromkeys((*names, *(t.name for t in own if t.group == key)))
+            for key, names in EXCLUSIVE.items()
+        }
+        here = {key: tuple(n for n in names if n in self) for key, names in sets.items()}
+        return {key: names for key, names in here.items() if len(names) > 1}
 
     def index(self, name: str) -> int:
         """Place of a canonical name in the condition vector.

@@ -91,3 +91,10 @@ ears | 耳 | 耳朵 | 귀 |
 accessories | アクセサリー | 配饰 | 액세서리 |
 body and clothes | 体と服 | 身体与服装 | 몸과 옷 |
 """
+
+# "teal hair" is a hair colour, "wavy hair" is not.
+COLOUR_WORDS = """
+amber aqua beige black blond blonde blue brown copper cream crimson cyan gold golden gray green
+hazel indigo lavender lilac lime magenta maroon mint navy ocean orange peach pink platinum
+purple red rose scarlet silver strawberry tan teal turquoise violet white yellow
+"""
