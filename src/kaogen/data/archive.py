@@ -130,6 +130,10 @@ class Archive:
             )
         return image
 
+    def encoded(self, index: int) -> bytes:
+        """The file of image ``index`` as it is stored; ArchiveError when it cannot be read."""
+        return self._read(self.names[index], _MAX_IMAGE_BYTES)
+
     def pixels(self, progress: Progress | None = None) -> Pixels:
         """All images as uint8 ``[N, H, W, C]``, decoded by a few threads.
 
