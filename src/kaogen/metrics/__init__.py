@@ -1,0 +1,1 @@
+"""How good a model is: features, distances, obedience, originality, and a report."""
