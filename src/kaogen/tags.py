@@ -195,13 +195,17 @@ class Vocabulary:
             raise UnknownTagError(name, self.nearest(name))
         return self._index[name]
 
+    def find(self, word: str) -> str | None:
+        """`resolve`, with None for a word that names no tag."""
+        return self._words.get(fold(word)) if len(word) <= _LONGEST_WORD else None
+
     def resolve(self, word: str, *, where: str = "") -> str:
         """Turn any spelling, alias or translation into the canonical name.
 
         Raises:
             UnknownTagError: the word names no tag; carries the nearest ones.
         """
-        name = self._words.get(fold(word)) if len(word) <= _LONGEST_WORD else None
+        name = self.find(word)
         if name is None:
             raise UnknownTagError(word, self.nearest(word), where)
         return name

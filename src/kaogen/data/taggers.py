@@ -1,7 +1,9 @@
-"""What a face shows, judged by an ONNX tagger: the built-in one or another of its format.
+"""What a face shows, judged by ONNX taggers: the built-in one, others like it, the field's own.
 
-A tagger is two files side by side. ``NAME.onnx`` takes ``image``, float32 ``[N, 3, S, S]``, RGB
-in [0, 1], and gives ``scores``, float32 ``[N, T]``, probabilities. ``NAME.json`` says what the T
+:func:`open_tagger` opens any of them, or several together. kaogen's own kind, :class:`Tagger`, is
+two files side by side. ``NAME.onnx`` takes ``image``, float32 ``[N, 3, S, S]``, RGB
+in [0, 1], and gives ``scores``, float32 ``[N, T]``, probabilities; after those it may give more,
+such as ``features``. ``NAME.json`` says what the T
 scores mean, from which score on a tag counts, which tags exclude each other, which ones the
 tagger judges well enough to be believed, and the graph's SHA-256.
 """
@@ -10,39 +12,127 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kaogen.errors import BundleError, InputError, ModelNotFoundError
-from kaogen.tags import EXCLUSIVE, Vocabulary
+from kaogen.data.onnx_session import open_session
+from kaogen.data.tag_rules import Row, TagReader, TagRule, Thresholds
+from kaogen.errors import BundleError, ConfigError, InputError, ModelNotFoundError
+from kaogen.tags import Vocabulary
+
+__all__ = ["BUILTIN", "AnyTagger", "TagRule", "Tagger", "Thresholds", "open_tagger"]
+
+Pixels = npt.NDArray[np.uint8]
+Combine = Literal["max", "mean", "first"]
 
 BUILTIN = "builtin"
 _BATCH = 32
 _MAX_BYTES = 256 * 2**20
 
 
-@dataclass(frozen=True)
-class TagRule:
-    """How one score is read.
+class AnyTagger(Protocol):
+    """What every tagger can do; all may be pickled, for worker processes."""
 
-    Attributes:
-        name: the tag.
-        threshold: the score from which on the tag counts, in [0, 1].
-        group: the exclusive group it belongs to, or None.
-        learnt: whether the tagger judges it well enough to be believed.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One per score, spelt as the vocabulary spells them."""
+        ...
+
+    @property
+    def rules(self) -> tuple[TagRule, ...]:
+        """How each score is read."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Edge in pixels of what the network sees; more of a picture is no use to it."""
+        ...
+
+    def scores(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+        """Probabilities ``[N, T]`` of N pictures, each uint8 RGB ``[H, W, 3]`` of any size."""
+        ...
+
+    def tags(self, row: Row) -> list[tuple[str, float]]:
+        """The tags that a row of scores ``[T]`` means, with their scores, in the scores' order."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for a data set's provenance."""
+        ...
+
+
+def open_tagger(
+    spec: str,
+    vocabulary: Vocabulary | None = None,
+    *,
+    combine: Combine = "max",
+    thresholds: Thresholds | None = None,
+) -> AnyTagger:
+    """Open the tagger that ``spec`` names.
+
+    Args:
+        spec: "builtin"; the path of a ``.onnx`` file (kaogen's own format, or WD, DeepDanbooru or
+            illustration2vec, told by the tag file beside it); "hub:OWNER/NAME", optionally with
+            "@REVISION" and "/FILE.onnx", from the Hugging Face hub; or several of these with "+"
+            between them.
+        vocabulary: what foreign tags are mapped onto; None keeps all of them by their own names.
+        combine: how several taggers' scores become one: see :class:`CombinedTagger`.
+        thresholds: over the tagger's own; of several taggers, on their common scale.
+
+    Raises:
+        ConfigError: the spec or a threshold cannot be, or no tag is of the vocabulary.
+        UnknownTagError: a threshold is set for a tag that the tagger does not have.
+        ModelNotFoundError: a file is not there.
+        BundleError: a graph or its tag file cannot be used.
+        MissingExtraError: "hub:" without huggingface_hub.
     """
+    from kaogen.data.combine import RULES, CombinedTagger
 
-    name: str
-    threshold: float
-    group: str | None
-    learnt: bool
+    if combine not in RULES:
+        raise ConfigError(f"--combine {combine} is none of {', '.join(RULES)}.")
+    thresholds = thresholds or Thresholds()
+    parts = _split(spec)
+    if len(parts) == 1:
+        return _open_one(parts[0], vocabulary, thresholds)
+    opened = [_open_one(part, vocabulary, Thresholds()) for part in parts]
+    return CombinedTagger(opened, combine, thresholds)
+
+
+def _split(spec: str) -> list[str]:
+    """ "builtin+a+b.onnx+hub:o/n" -> its parts; a path may hold a plus."""
+    if Path(spec).is_file():
+        return [spec]
+    part = r"(?:builtin|hub:[^+]+|.+?\.onnx)"
+    if not re.fullmatch(rf"{part}(?:\+{part})*", spec, re.DOTALL):
+        raise ConfigError(
+            f"the tagger {spec!r} is none that is known.",
+            hint="Write builtin, PATH.onnx or hub:OWNER/NAME, or several with + between them.",
+        )
+    return re.findall(rf"({part})(?:\+|$)", spec, re.DOTALL)
+
+
+def _open_one(spec: str, vocabulary: Vocabulary | None, thresholds: Thresholds) -> AnyTagger:
+    from kaogen.data.onnx_taggers import OnnxTagger, find_layout
+
+    if spec == BUILTIN:
+        return Tagger.load().with_thresholds(thresholds)
+    if spec.startswith("hub:"):
+        from kaogen.data.hub import fetch
+
+        path = fetch(spec)
+    else:
+        path = Path(spec)
+    layout = find_layout(path)
+    if layout is None:
+        return Tagger.load(path).with_thresholds(thresholds)
+    return OnnxTagger(path, *layout, vocabulary, thresholds)
 
 
 class Tagger:
@@ -58,6 +148,7 @@ class Tagger:
 
     def __init__(self, path: Path, info: Mapping[str, Any], graph: bytes) -> None:
         self.path = path
+        self.thresholds = Thresholds()
         self.sha256 = hashlib.sha256(graph).hexdigest()
         if info.get("sha256") != self.sha256:
             raise BundleError(
@@ -66,15 +157,31 @@ class Tagger:
             )
         try:
             self.size, self.rules, self.exclusive = _read_info(info)
-            self._vocabulary = Vocabulary([rule.name for rule in self.rules])
+            self._reader = TagReader(self.rules, self.exclusive)
         except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
             raise BundleError(
                 f"{path.with_suffix('.json')} does not describe a tagger ({error!r})."
             ) from error
-        self._session = _session(path, graph)
+        self._session = open_session(graph, path)
+        inputs = [entry.name for entry in self._session.get_inputs()]
+        outputs = [entry.name for entry in self._session.get_outputs()]
+        if inputs != ["image"] or outputs[:1] != ["scores"]:
+            raise BundleError(f"{path} maps {inputs} to {outputs}, not image to scores.")
         shape = self._session.get_outputs()[0].shape
         if shape[-1] != len(self.rules):
             raise BundleError(f"{path} gives {shape[-1]} scores, its .json has {len(self.rules)}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tags, in the scores' order."""
+        return tuple(rule.name for rule in self.rules)
+
+    def with_thresholds(self, thresholds: Thresholds) -> Self:
+        """Let these thresholds count over its own; UnknownTagError for a tag it does not have."""
+        self.rules = thresholds.apply(self.rules)
+        self.thresholds = thresholds
+        self._reader = TagReader(self.rules, self.exclusive, mcut=thresholds.mcut)
+        return self
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Self:
@@ -112,40 +219,18 @@ class Tagger:
             out[start : start + len(batch)] = self._session.run(["scores"], {"image": batch})[0]
         return out
 
-    def tags(self, row: Sequence[float] | npt.NDArray[np.float32]) -> list[tuple[str, float]]:
-        """The tags that a row of scores ``[T]`` means, with their scores, in the scores' order.
-
-        Of an exclusive group the best one counts, whatever its score; of the others those at or
-        above their threshold; of long and short hair the one that is further above. What these
-        imply (``:d`` is a smile) counts too. A tag that the tagger has not learnt is never given:
-        where it wins its group, the group stays empty, since the second best would be wrong.
-        """
-        grouped = {i for columns in self.exclusive.values() for i in columns}
-        chosen = {max(columns, key=lambda i: row[i]) for columns in self.exclusive.values()}
-        above = {
-            i: float(row[i]) / max(rule.threshold, 1e-6)
-            for i, rule in enumerate(self.rules)
-            if i not in grouped and rule.learnt and row[i] >= rule.threshold
-        }
-        for rivals in EXCLUSIVE.values():
-            rising = sorted((m, i) for i, m in above.items() if self.rules[i].name in rivals)
-            for _, i in rising[:-1]:
-                del above[i]
-        named = {self.rules[i].name for i in (*chosen, *above) if self.rules[i].learnt}
-        shown = self._vocabulary.with_implied(named)
-        return [
-            (rule.name, float(row[i]))
-            for i, rule in enumerate(self.rules)
-            if rule.learnt and rule.name in shown
-        ]
+    def tags(self, row: Row) -> list[tuple[str, float]]:
+        """The tags that a row of scores ``[T]`` means: see :meth:`TagReader.tags`."""
+        return self._reader.tags(row)
 
     def describe(self) -> dict[str, Any]:
         """Name, SHA-256 and learnt tags, for a data set's provenance."""
         learnt = [rule.name for rule in self.rules if rule.learnt]
-        return {"name": self.path.name, "sha256": self.sha256, "learnt": learnt}
+        own = {"name": self.path.name, "sha256": self.sha256, "learnt": learnt}
+        return own | self.thresholds.describe()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self).load, (self.path,))
+        return (_reload, (type(self), self.path, self.thresholds))
 
     def _input(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         assert image.dtype == np.uint8, image.dtype
@@ -190,20 +275,5 @@ def _read_info(
     return size, rules, exclusive
 
 
-def _session(path: Path, graph: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # Preparing uses one process per CPU already; more threads would only be in each other's way.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base but this
-        raise BundleError(f"{path} is no usable ONNX graph.") from error
-    inputs = [entry.name for entry in session.get_inputs()]
-    outputs = [entry.name for entry in session.get_outputs()]
-    if inputs != ["image"] or outputs != ["scores"]:
-        raise BundleError(f"{path} maps {inputs} to {outputs}, not image to scores.")
-    return session
+def _reload(kind: type[Tagger], path: Path, thresholds: Thresholds) -> Tagger:
+    return kind.load(path).with_thresholds(thresholds)
