@@ -135,9 +135,13 @@ class TaggerFeatures(Features):
             scores, features = self._session.run(["scores", "features"], {"image": x})
             return scores, features
 
+        starts = range(0, len(images), BATCH)
+        if len(starts) < 2:  # the caller may well have threads of its own
+            yield from map(one, starts)
+            return
         # The runtime and Pillow let go of the interpreter's lock, so threads do run together.
         with ThreadPoolExecutor(max_workers=cores()) as pool:
-            yield from pool.map(one, range(0, len(images), BATCH))
+            yield from pool.map(one, starts)
 
 
 class EfficientNetLite0(Features):

@@ -50,7 +50,7 @@ def radii(rows: Rows, k: int) -> Floats:
     """Squared distance [N] of each row to its k-th nearest other row."""
     (points,) = checked(rows)
     if not 1 <= k < len(points):
-        raise InputError(f"{len(points)} pictures have no {k}th nearest other picture.")
+        raise InputError(f"{len(points)} pictures are too few for the {k} nearest others of each.")
     points = points - points.mean(axis=0)  # smaller numbers, less rounding
     out = np.empty(len(points))
     for block in blocks(len(points), len(points)):
