@@ -186,7 +186,7 @@ class _Writer:
 
     def add(self, item: Item) -> None:
         data = item.image if isinstance(item.image, bytes) else _encode_checked(item)
-        shape = _png_shape(data, item.source)
+        shape = png_shape(data, item.source)
         if self.shape is None:
             self.shape = shape
         elif self.shape != shape:
@@ -306,7 +306,7 @@ def _encode_checked(item: Item) -> bytes:
     return encode_png(pixels)
 
 
-def _png_shape(data: bytes, source: str) -> tuple[int, int, int]:
+def png_shape(data: bytes, source: str) -> tuple[int, int, int]:
     """Height, width and channels from the PNG header, without decoding."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 33:
         width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
