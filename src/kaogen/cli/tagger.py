@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 _HELP = """Train the tagger, or apply it to faces.
 
@@ -32,12 +32,19 @@ def train(
     drawn: Annotated[
         Path | None, typer.Option(help="Zip whose CSV beside it knows hair and eye colour.")
     ] = None,
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option(help="Zip of more faces, without labels; may be repeated.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="tagger, judge or trunk: which of the three.")] = (
+        "tagger"
+    ),
     scale: Annotated[float, typer.Option(help="Times the usual number of steps.")] = 1.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; by default all.")] = None,
 ) -> None:
-    """Train the tagger.
+    """Train the tagger, the judge of models, or the trunk of the discriminator.
 
-    The report is of a fifth of the labelled faces, which it never sees.
+    The report is of a fifth of the labelled faces, which it never sees. Run again, it goes on
+    after the last finished stage.
 
     \b
     Example:
@@ -47,9 +54,13 @@ def train(
 
     import torch
 
+    from kaogen.errors import ConfigError
     from kaogen.interop.tagger import save_tagger
-    from kaogen.training.tagger_run import STAGES, Source, train_tagger
+    from kaogen.training.tagger_recipes import RECIPES
+    from kaogen.training.tagger_run import Source, train_tagger
 
+    if recipe not in RECIPES:
+        raise ConfigError(f"--recipe {recipe!r} is none of {', '.join(RECIPES)}.")
     torch.set_num_threads(threads or os.cpu_count() or 1)
     console = Console(stderr=True)
     sources = [Source(faces, labels, None)]
@@ -58,16 +69,18 @@ def train(
         sources.append(Source(booru, booru.with_suffix(".csv"), known))
     if drawn:
         sources.append(Source(drawn, drawn.with_suffix(".csv"), frozenset()))
-    stages = [{**s, "steps": max(20, round(s["steps"] * scale))} for s in STAGES]
+    plan = RECIPES[recipe].scaled(scale)
     with Progress(console=console) as progress:
-        bar = progress.add_task("training", total=None)
+        bars: dict[str, TaskID] = {}
 
-        def tell(step: int, steps: int, loss: float, rate: float) -> None:
-            text = f"loss {loss:.2f}, {rate:.0f} faces/s"
-            progress.update(bar, completed=step, total=steps, description=text)
+        def tell(stage: str, step: int, steps: int, loss: float, rate: float) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, total=steps)
+            text = f"{stage}: loss {loss:.2f}, {rate:.0f} faces/s"
+            progress.update(bars[stage], completed=step, description=text)
 
-        net, report, config = train_tagger(sources, stages, tell)
-    save_tagger(net, report, config.size, out)
+        net, report = train_tagger(sources, plan, tell, out / "work", unlabelled or ())
+    save_tagger(net, report, plan.size, out, recipe)
     console.print(
         f"{out}: hair {report['hair_top1']:.1%}, eyes {report['eyes_top1']:.1%} on "
         f"{report['held_out']} held-out faces; "

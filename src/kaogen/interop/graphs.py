@@ -63,6 +63,29 @@ class Graph:
         """Add a large constant: stored as fp16 where that was asked for, and used as fp32."""
         if not self.stores_half:
             return self.exact(name, value)
+        return self.half(name, value)
+
+    def byte_weight(self, name: str, value: npt.NDArray[Any]) -> str:
+        """Add a large constant stored as int8 with one scale per first axis, used as fp32.
+
+        Cast and Mul rather than DequantizeLinear: onnxruntime folds the two at load, and keeps
+        the third for quantised kernels that this is not meant for.
+        """
+        if name not in self._known:
+            axes = tuple(range(1, value.ndim))
+            scale = np.abs(value).max(axis=axes, keepdims=True).clip(1e-12) / 127
+            scale = scale.astype(np.float16).clip(6e-8).astype(np.float32)
+            stored = np.rint(value / scale).clip(-127, 127).astype(np.int8)
+            self.constants.append(numpy_helper.from_array(stored, f"{name}.byte"))
+            whole = self.add("Cast", f"{name}.byte", to=TensorProto.FLOAT)
+            half = numpy_helper.from_array(scale.astype(np.float16), f"{name}.scale")
+            self.constants.append(half)
+            times = self.add("Cast", f"{name}.scale", to=TensorProto.FLOAT)
+            self._known[name] = self.add("Mul", whole, times, out=name)
+        return self._known[name]
+
+    def half(self, name: str, value: npt.NDArray[Any]) -> str:
+        """Add a constant stored as fp16, used as fp32, whatever the graph's own choice."""
         if name not in self._known:
             stored = np.clip(value, -65504, 65504).astype(np.float16)
             self.constants.append(numpy_helper.from_array(stored, f"{name}.half"))

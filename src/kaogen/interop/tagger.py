@@ -9,31 +9,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from kaogen.interop.graphs import Graph
+from kaogen.nets.efficientnet import Block, EfficientNetLite, Unit
 from kaogen.nets.tagger import TaggerNet, fold_norms, units
+from kaogen.training.tagger import TaggerNetwork
 from kaogen.training.tagger_data import EYES, HAIR
 
 
-def build_graph(net: TaggerNet, size: int) -> bytes:
-    """The folded tagger as ONNX: `image` [N, 3, size, size] in [0, 1] -> `scores` [N, T]."""
+def build_graph(net: TaggerNetwork, size: int) -> bytes:
+    """A tagger as ONNX, its normalisations folded, its weights stored as bytes.
+
+    ``image`` [N, 3, size, size] in [0, 1] -> ``scores`` [N, T], probabilities, and ``features``
+    [N, F], what the last layer sees.
+    """
     graph = Graph()
     x = graph.add("Mul", "image", graph.exact("two", 2.0))
     x = graph.add("Sub", x, graph.exact("one", 1.0))
-    for i, unit in enumerate(units(net)):
-        stride = unit.conv.stride[0]
-        assert unit.conv.bias is not None
-        weight = graph.weight(f"conv{i}.weight", unit.conv.weight.detach().numpy())
-        bias = graph.exact(f"conv{i}.bias", unit.conv.bias.detach().numpy())
-        x = graph.add("Conv", x, weight, bias, pads=[1, 1, 1, 1], strides=[stride, stride])
-        x = graph.add("Relu", x)
-    x = graph.add("GlobalAveragePool", x)
-    x = graph.add("Flatten", x)
-    weight = graph.weight("head.weight", net.head.weight.detach().numpy())
-    x = graph.add(
-        "Gemm", x, weight, graph.exact("head.bias", net.head.bias.detach().numpy()), transB=1
-    )
+    x = _lite(graph, net, x, size) if isinstance(net, EfficientNetLite) else _plain(graph, net, x)
+    x = graph.add("Flatten", graph.add("GlobalAveragePool", x), out="features")
+    weight = graph.byte_weight("head.weight", net.head.weight.detach().numpy())
+    bias = graph.exact("head.bias", net.head.bias.detach().numpy())
+    x = graph.add("Gemm", x, weight, bias, transB=1)
     parts = []
     a, b, c = len(HAIR), len(HAIR) + len(EYES), net.head.out_features
     for name, start, stop, op in (
@@ -45,22 +44,81 @@ def build_graph(net: TaggerNet, size: int) -> bytes:
         part = graph.add("Gather", x, columns, axis=1)
         parts.append(graph.add(op, part, axis=1) if op == "Softmax" else graph.add(op, part))
     graph.add("Concat", *parts, out="scores", axis=1)
-    return graph.model({"image": ["n", 3, size, size]}, {"scores": ["n", c]})
+    outputs = {"scores": ["n", c], "features": ["n", net.head.in_features]}
+    return graph.model({"image": ["n", 3, size, size]}, outputs)
 
 
-def save_tagger(net: TaggerNet, report: dict[str, Any], size: int, folder: Path) -> None:
-    """Write tagger.onnx, tagger.json and tagger.safetensors (fp16) into `folder`.
+def _plain(graph: Graph, net: TaggerNet, x: str) -> str:
+    for i, unit in enumerate(units(fold_norms(net))):
+        stride = unit.conv.stride[0]
+        assert unit.conv.bias is not None
+        weight = graph.byte_weight(f"conv{i}.weight", unit.conv.weight.detach().numpy())
+        bias = graph.exact(f"conv{i}.bias", unit.conv.bias.detach().numpy())
+        x = graph.add("Conv", x, weight, bias, pads=[1, 1, 1, 1], strides=[stride, stride])
+        x = graph.add("Relu", x)
+    return x
+
+
+def _lite(graph: Graph, net: EfficientNetLite, x: str, size: int) -> str:
+    count = 0
+
+    def unit(x: str, layer: Unit) -> str:
+        nonlocal size, count
+        weight, bias = _fold(layer)
+        left, right, top, bottom = layer.padding(size, size)
+        stride = layer.conv.stride[0]
+        size, count = -(-size // stride), count + 1
+        x = graph.add(
+            "Conv",
+            x,
+            graph.byte_weight(f"conv{count}.weight", weight),
+            graph.half(f"conv{count}.bias", bias),
+            pads=[top, left, bottom, right],
+            strides=[stride, stride],
+            group=layer.conv.groups,
+        )
+        if not layer.act:
+            return x
+        return graph.add("Clip", x, graph.exact("zero", 0.0), graph.exact("six", 6.0))
+
+    x = unit(x, net.stem)
+    for block in net.blocks:
+        assert isinstance(block, Block)
+        before = x
+        for layer in block.units:
+            assert isinstance(layer, Unit)
+            x = unit(x, layer)
+        if block.skip:
+            x = graph.add("Add", before, x)
+    return unit(x, net.top)
+
+
+def _fold(layer: Unit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight and bias of the convolution with its normalisation in it (see `fold_norms`)."""
+    norm = layer.norm
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight = layer.conv.weight * scale[:, None, None, None]
+    bias = norm.bias - norm.running_mean * scale
+    return weight.detach().numpy(), bias.detach().numpy()
+
+
+def save_tagger(
+    net: TaggerNetwork, report: dict[str, Any], size: int, folder: Path, name: str = "tagger"
+) -> None:
+    """Write NAME.onnx and NAME.json into `folder`, and a plain network as NAME.safetensors too.
 
     Args:
         net: as trained, with its normalisations.
         report: from `training.tagger_report.evaluate`.
         size: edge in pixels of what the network sees.
         folder: made if it is not there.
+        name: of the files, without ending.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    folded = fold_norms(net)
-    graph = build_graph(folded, size)
+    graph = build_graph(net, size)
     described = {
         "format": "kaogen-tagger",
         "version": 1,
@@ -72,7 +130,10 @@ def save_tagger(net: TaggerNet, report: dict[str, Any], size: int, folder: Path)
         ],
         "sha256": hashlib.sha256(graph).hexdigest(),
     }
-    halves = {k: v.to(torch.float16).contiguous() for k, v in folded.state_dict().items()}
-    (folder / "tagger.onnx").write_bytes(graph)
-    (folder / "tagger.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-    save_file(halves, folder / "tagger.safetensors")
+    (folder / f"{name}.onnx").write_bytes(graph)
+    text = json.dumps(described, indent=1) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    if isinstance(net, TaggerNet):  # the form in which the critic's trunk is kept
+        folded = fold_norms(net).state_dict()
+        halves = {k: v.to(torch.float16).contiguous() for k, v in folded.items()}
+        save_file(halves, folder / f"{name}.safetensors")

@@ -13,20 +13,20 @@ from kaogen.nets.critic import FeatureCritic
 from kaogen.nets.discriminator import Discriminator
 from kaogen.nets.tagger import TaggerNet
 
-TRUNK = "tagger.safetensors"
+TRUNK = "trunk.safetensors"
 
 
 def trunk_path() -> Path:
-    """Where the built-in tagger's weights lie."""
+    """Where the weights of the feature discriminator's trunk lie."""
     return Path(str(files("kaogen"))) / "models" / TRUNK
 
 
 def load_trunk(path: Path | None = None) -> TaggerNet:
-    """The built-in tagger, frozen, its normalisations folded (it was saved so)."""
+    """The trunk, frozen, its normalisations folded (it was saved so)."""
     path = path or trunk_path()
     if not path.is_file():
         raise ModelNotFoundError(
-            f"The built-in tagger's weights are missing: {path}.",
+            f"The discriminator's trunk is missing: {path}.",
             hint="Reinstall kaogen, or use --critic stylegan2, which needs none.",
         )
     tensors = load_file(path)

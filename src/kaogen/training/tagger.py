@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from kaogen.nets.efficientnet import CUT, WHOLE, EfficientNetLite, load_imagenet
 from kaogen.nets.tagger import TaggerNet
 from kaogen.training.augment import cut_mask
-from kaogen.training.tagger_data import EYES, HAIR, UNKNOWN, Labelled
+from kaogen.training.tagger_data import EYES, HAIR, Faces
 
 Report = Callable[[int, int, float, float], None]
 
 
+TaggerNetwork = TaggerNet | EfficientNetLite
+
+
 @dataclass(frozen=True)
 class TaggerConfig:
-    """How the tagger is trained; the defaults made the one that ships."""
+    """One stage of training.
 
-    size: int = 80  # pixels, square
-    steps: int = 900
-    batch: int = 128
-    lr: float = 3e-3
+    Attributes:
+        network: "plain" is `nets.tagger`, the critic's trunk; "whole" and "cut" are
+            EfficientNet-Lite0, from ImageNet's weights.
+        size: pixels, square.
+        steps: batches.
+        batch: faces.
+        lr: highest learning rate of the one cycle.
+        head_lr: times that, for the last layer.
+        weight_decay: AdamW's.
+        seed: of the order, the augmentation and the new weights.
+        ema: kept of the averaged weights at each step.
+        mix: share of each batch drawn from each source, in the order given to `train`.
+        binary_weight: what one yes/no tag weighs beside a colour group.
+
+    """
+
+    network: Literal["plain", "whole", "cut"] = "cut"
+    size: int = 96
+    steps: int = 1400
+    batch: int = 64
+    lr: float = 1e-3
+    head_lr: float = 3.0
     weight_decay: float = 0.02
     seed: int = 0
-    ema: float = 0.99  # per step, of the weights that are kept
-    # Share of each batch drawn from each source, in the order given to `train`.
-    mix: tuple[float, ...] = (0.5, 0.35, 0.15)
-    binary_tags: tuple[str, ...] = field(default=())
+    ema: float = 0.99
+    mix: tuple[float, ...] = (0.5, 0.36, 0.14)
+    binary_weight: float = 0.25
+
+
+def make_network(config: TaggerConfig, num_outputs: int) -> TaggerNetwork:
+    """The network of a stage; EfficientNet comes with ImageNet's weights.
+
+    Raises:
+        MissingExtraError: the package that holds those is not installed.
+
+    """
+    torch.manual_seed(config.seed)
+    if config.network == "plain":
+        return TaggerNet(num_outputs)
+    net = EfficientNetLite(num_outputs, WHOLE if config.network == "whole" else CUT)
+    load_imagenet(net)
+    return net
 
 
 def augment(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -74,20 +112,31 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     return x * torch.maximum(hidden, (uniform(0, 1) < 0.5).float()[:, None, None, None])
 
 
-def loss_of(logits: Tensor, hair: Tensor, eyes: Tensor, binary: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy for the two colours, masked binary cross-entropy for the rest."""
-    a, b = len(HAIR), len(HAIR) + len(EYES)
-    colour = F.cross_entropy(logits[:, :a], hair, ignore_index=UNKNOWN, label_smoothing=0.1)
-    colour = colour + F.cross_entropy(
-        logits[:, a:b], eyes, ignore_index=UNKNOWN, label_smoothing=0.1
-    )
-    known = ~torch.isnan(binary)
-    target = torch.nan_to_num(binary)
-    each = F.binary_cross_entropy_with_logits(
-        logits[:, b:], target, pos_weight=weight, reduction="none"
-    )
-    # One yes/no tag weighs about half of what a colour group does.
-    return colour + 0.5 * binary.shape[1] * (each * known).sum() / known.sum().clamp(min=1)
+def loss_of(logits: Tensor, targets: Tensor, weight: Tensor, binary_weight: float = 0.5) -> Tensor:
+    """Cross-entropy for the two colours, binary cross-entropy for the rest, unknowns left out.
+
+    Args:
+        logits: [N, outputs].
+        targets: [N, outputs] in [0, 1], NaN where nothing is known.
+        weight: [N, outputs - colours] times what a "yes" of each tag counts.
+        binary_weight: what one yes/no tag weighs beside a colour group.
+
+    """
+    b = len(HAIR) + len(EYES)
+    total = logits.new_zeros(())
+    for start, stop in ((0, len(HAIR)), (len(HAIR), b)):
+        known = ~torch.isnan(targets[:, start])
+        if known.any():
+            part = F.cross_entropy(logits[known, start:stop], targets[known, start:stop])
+            total = total + part
+    target = targets[:, b:]
+    known = ~torch.isnan(target)
+    target = torch.nan_to_num(target)
+    each = F.binary_cross_entropy_with_logits(logits[:, b:], target, reduction="none")
+    # Written out, since torch's own pos_weight is one for all rows.
+    each = each + (weight - 1) * target * F.softplus(-logits[:, b:])
+    mean = (each * known).sum() / known.sum().clamp(min=1)
+    return total + binary_weight * target.shape[1] * mean
 
 
 def as_input(images: NDArray[np.uint8]) -> Tensor:
@@ -99,7 +148,7 @@ def as_input(images: NDArray[np.uint8]) -> Tensor:
 class Sampler:
     """Endless batches; each source is gone through in its own shuffled order."""
 
-    def __init__(self, sources: list[Labelled], config: TaggerConfig) -> None:
+    def __init__(self, sources: list[Faces], config: TaggerConfig) -> None:
         self.sources = sources
         self.rng = np.random.default_rng(config.seed)
         shares = config.mix[: len(sources)]
@@ -110,64 +159,65 @@ class Sampler:
         """The next `count` rows of one source."""
         queue = self.queues[which]
         while len(queue) < count:
-            queue.extend(self.rng.permutation(len(self.sources[which].names)).tolist())
+            queue.extend(self.rng.permutation(len(self.sources[which].images)).tolist())
         taken, self.queues[which] = queue[:count], queue[count:]
         return taken
 
-    def batch(self) -> tuple[NDArray[np.uint8], Tensor, Tensor, Tensor]:
-        """Images, hair, eyes, binary targets."""
+    def batch(self) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
+        """Images [N, S, S, 3], targets [N, outputs], whether each row is weighted [N, 1]."""
         rows = [(s, self.take(i, self.counts[i])) for i, s in enumerate(self.sources)]
+        weighted = np.repeat([float(s.weighted) for s, _ in rows], [len(r) for _, r in rows])
         return (
             np.concatenate([s.images[r] for s, r in rows]),
-            torch.from_numpy(np.concatenate([s.hair[r] for s, r in rows])),
-            torch.from_numpy(np.concatenate([s.eyes[r] for s, r in rows])),
-            torch.from_numpy(np.concatenate([s.binary[r] for s, r in rows])),
+            torch.from_numpy(np.concatenate([s.targets[r] for s, r in rows])),
+            torch.from_numpy(weighted.astype(np.float32))[:, None],
         )
 
 
-def positive_weight(source: Labelled) -> Tensor:
+def positive_weight(source: Faces) -> Tensor:
     """sqrt(no / yes), at most 5: rare tags count more without drowning the common ones."""
-    yes = np.nansum(source.binary, axis=0).clip(1)
-    total = np.sum(~np.isnan(source.binary), axis=0).clip(2)
+    binary = source.targets[:, len(HAIR) + len(EYES) :]
+    yes = np.nansum(binary, axis=0).clip(1)
+    total = np.sum(~np.isnan(binary), axis=0).clip(2)
     return torch.from_numpy(np.sqrt((total - yes) / yes).clip(1.0, 5.0).astype(np.float32))
 
 
 def train(
-    sources: list[Labelled],
-    config: TaggerConfig,
-    report: Report,
-    start_from: TaggerNet | None = None,
-) -> TaggerNet:
+    net: TaggerNetwork, sources: list[Faces], config: TaggerConfig, report: Report
+) -> TaggerNetwork:
     """Train and return the weights' running average, in evaluation mode.
 
     Args:
+        net: the network to go on from; it is changed.
         sources: labelled sets; the first must know every binary tag.
         config: sizes, steps, rates.
         report: called as report(step, steps, loss, faces per second).
-        start_from: weights to go on from; otherwise from scratch.
 
     """
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
-    net = TaggerNet(len(HAIR) + len(EYES) + len(config.binary_tags))
-    if start_from is not None:
-        net.load_state_dict(start_from.state_dict())
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.train()
-    average = TaggerNet(net.head.out_features)
-    average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average.load_state_dict(net.state_dict())
-    optimizer = torch.optim.AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, config.steps)
+    average = copy.deepcopy(net)
+    # A pretrained trunk is bent carefully, a new head learns freely.
+    head = {id(p) for p in net.head.parameters()}
+    groups = [
+        {"params": [p for p in net.parameters() if id(p) not in head]},
+        {"params": list(net.head.parameters())},
+    ]
+    rates = [config.lr, config.lr * config.head_lr]
+    optimizer = torch.optim.AdamW(groups, config.lr, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, config.steps, pct_start=0.2)
     weight = positive_weight(sources[0])
     sampler = Sampler(sources, config)
     start = time.perf_counter()
     for step in range(1, config.steps + 1):
-        images, hair, eyes, binary = sampler.batch()
+        images, targets, weighted = sampler.batch()
         x = augment(as_input(images), generator)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x)
-        loss = loss_of(logits.float(), hair, eyes, binary, weight)
+        row_weight = 1 + weighted * (weight - 1)
+        loss = loss_of(logits.float(), targets, row_weight, config.binary_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -180,7 +230,7 @@ def train(
 
 
 @torch.no_grad()
-def blend(average: TaggerNet, net: TaggerNet, keep: float) -> None:
+def blend(average: nn.Module, net: nn.Module, keep: float) -> None:
     """average = keep * average + (1 - keep) * net, statistics included."""
     for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if a.dtype.is_floating_point:
@@ -190,7 +240,9 @@ def blend(average: TaggerNet, net: TaggerNet, keep: float) -> None:
 
 
 @torch.inference_mode()
-def predict(net: TaggerNet, images: NDArray[np.uint8], flips: bool = True) -> NDArray[np.float32]:
+def predict(
+    net: TaggerNetwork, images: NDArray[np.uint8], flips: bool = True
+) -> NDArray[np.float32]:
     """Probabilities [N, outputs]: softmax within each colour, sigmoid for the rest.
 
     Args:

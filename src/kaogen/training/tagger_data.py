@@ -41,6 +41,41 @@ class Labelled:
     names: list[str]
 
 
+@dataclass(frozen=True)
+class Faces:
+    """Faces with one target per output (see `output_names`), as the training takes them.
+
+    Attributes:
+        images: uint8 [N, S, S, 3].
+        targets: float32 [N, outputs] in [0, 1]; NaN where nothing is known. A colour group's
+            targets sum to 1 or are all NaN.
+        weighted: whether rare tags count more (`positive_weight`). Not where the targets are
+            another network's scores: those have the weight in them already.
+
+    """
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    weighted: bool = True
+
+
+def output_names(binary_tags: tuple[str, ...]) -> list[str]:
+    """Names of the network's outputs in order."""
+    return [*HAIR, *EYES, *binary_tags]
+
+
+def hard_targets(source: Labelled, smoothing: float = 0.1) -> Faces:
+    """Labels -> targets; colours are smoothed, since their borders are soft."""
+    parts = []
+    for index, count in ((source.hair, len(HAIR)), (source.eyes, len(EYES))):
+        part = np.full((len(index), count), smoothing / count, np.float32)
+        known = index >= 0
+        part[known, index[known]] += 1 - smoothing
+        part[~known] = np.nan
+        parts.append(part)
+    return Faces(source.images, np.concatenate([*parts, source.binary], axis=1))
+
+
 def read_csv(path: Path) -> dict[str, set[str]]:
     """`file,tags` with `|` between tags -> {file: tags with what they imply}."""
     every = Vocabulary([*PAPER_TAGS, *EXTRA_TAGS])

@@ -19,11 +19,6 @@ MIN_AP, MIN_F1, MIN_EXAMPLES = 0.5, 0.5, 4
 MIN_COLOUR_AP = 0.4
 
 
-def output_names(binary_tags: tuple[str, ...]) -> list[str]:
-    """Names of the network's outputs in order."""
-    return [*HAIR, *EYES, *binary_tags]
-
-
 def matched_thresholds(scores: Scores, shares: NDArray[np.float32]) -> NDArray[np.float32]:
     """Per column, the score that as many unlabelled faces exceed as labelled faces show the tag.
 

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from kaogen.data.sources import open_source
 from kaogen.errors import LabelError
-from kaogen.nets.tagger import TaggerNet
-from kaogen.training.tagger import Report, TaggerConfig, predict, train
-from kaogen.training.tagger_data import EYES, HAIR, Labelled, count_tags, load, read_csv, read_faces
+from kaogen.training.tagger import (
+    Report,
+    TaggerConfig,
+    TaggerNetwork,
+    make_network,
+    predict,
+    train,
+)
+from kaogen.training.tagger_data import (
+    EYES,
+    HAIR,
+    Faces,
+    Labelled,
+    count_tags,
+    hard_targets,
+    load,
+    read_csv,
+    read_faces,
+)
+from kaogen.training.tagger_recipes import Recipe
 from kaogen.training.tagger_report import evaluate, matched_thresholds
 
+Stage = Callable[[str, int, int, float, float], None]
+
 HELD_OUT = 5  # one labelled face in so many is never trained on
-SPLIT_SEED = 1
 # Fewer examples than this are not worth an output.
 MIN_LABELLED = 10
 # "bangs" is marked only where it follows from "blunt bangs": nearly every face has some.
@@ -66,48 +89,147 @@ def subset(source: Labelled, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Label
     )
 
 
-def split(source: Labelled) -> tuple[Labelled, Labelled]:
+def split(source: Labelled, seed: int = 1) -> tuple[Labelled, Labelled]:
     """(train, held out), the same at every call."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(source.names))
+    order = np.random.default_rng(seed).permutation(len(source.names))
     count = len(order) // HELD_OUT
     return subset(source, np.sort(order[count:])), subset(source, np.sort(order[:count]))
 
 
 def train_tagger(
-    sources: list[Source], stages: list[dict[str, Any]], report: Report
-) -> tuple[TaggerNet, dict[str, Any], TaggerConfig]:
-    """Train in stages, choose thresholds on the unlabelled faces, evaluate on held-out ones.
+    sources: list[Source],
+    recipe: Recipe,
+    report: Stage,
+    work: Path | None = None,
+    unlabelled: Sequence[Path] = (),
+) -> tuple[TaggerNetwork, dict[str, Any]]:
+    """Train by a recipe, choose thresholds on the unlabelled faces, evaluate on held-out ones.
 
     Args:
         sources: the first is the one labelled face by face.
-        stages: changes to `TaggerConfig`, one dict per stage; each goes on from the one before.
-        report: called as report(step, steps, loss, faces per second).
+        recipe: teachers and stages.
+        report: called as report(stage's name, step, steps, loss, faces per second).
+        work: folder that keeps each finished stage, so that a killed training goes on after it.
+        unlabelled: more zips of faces for the teachers to label.
 
     """
     tags = binary_tags(sources[0].labels)
-    config = TaggerConfig(binary_tags=tags)
     for source in sources:
         check_names(source)
-    sets = [load(s.faces, s.labels, config.size, tags, s.vouched) for s in sources]
+    shelf = Shelf(work)
+    teachers = []
+    for i, config in enumerate(recipe.teachers):
+        sets, _ = read_sets(sources, config.size, tags, recipe.split_seed)
+        teacher = shelf.network(
+            f"teacher{i}", config, tags, None, sets, partial(report, f"teacher {i + 1}")
+        )
+        teachers.append((teacher, config))
+    sets, test = read_sets(sources, recipe.size, tags, recipe.split_seed)
+    if teachers:
+        faces = _all_faces([sources[0].faces, *unlabelled], recipe.size)
+        name = f"opinion-{_key(recipe.teachers, tags, list(map(str, unlabelled)))}"
+        opinion = shelf.scores(name, lambda: _opinion(teachers, sources, unlabelled))
+        sets.append(Faces(faces, opinion, weighted=False))
+    net: TaggerNetwork | None = None
+    for i, config in enumerate(recipe.stages):
+        mix = config.mix
+        if teachers:
+            rest = 1 - recipe.soft_share
+            mix = (*(rest * share for share in mix[: len(sources)]), recipe.soft_share)
+        net = shelf.network(
+            f"stage{i}",
+            replace(config, mix=mix),
+            tags,
+            net,
+            sets,
+            partial(report, f"stage {i + 1}"),
+        )
+    assert net is not None
+    return net, _evaluate(net, sources[0], sets[0], test, tags)
+
+
+def read_sets(
+    sources: list[Source], size: int, tags: tuple[str, ...], split_seed: int
+) -> tuple[list[Faces], Labelled]:
+    """(what is trained on, the held-out faces of the first source)."""
+    sets = [load(s.faces, s.labels, size, tags, s.vouched) for s in sources]
     if len(sets[0].names) < 10 * HELD_OUT:
         raise LabelError(f"{sources[0].labels} labels only {len(sets[0].names)} faces.")
-    learn, test = split(sets[0])
-    net: TaggerNet | None = None
-    for changes in stages:
-        config = TaggerConfig(binary_tags=tags, **changes)
-        net = train([learn, *sets[1:]], config, report, net)
-    assert net is not None
-    names = list(open_source(sources[0].faces).names)
-    unlabelled = predict(net, read_faces(sources[0].faces, names, config.size), flips=False)
-    first = len(HAIR) + len(EYES)
-    shares = np.nanmean(learn.binary, axis=0).astype(np.float32)
+    learn, test = split(sets[0], split_seed)
+    return [hard_targets(s) for s in [learn, *sets[1:]]], test
+
+
+def _all_faces(zips: Sequence[Path], size: int) -> NDArray[np.uint8]:
+    return np.concatenate([read_faces(z, list(open_source(z).names), size) for z in zips])
+
+
+def _opinion(
+    teachers: list[tuple[TaggerNetwork, TaggerConfig]],
+    sources: list[Source],
+    unlabelled: Sequence[Path],
+) -> NDArray[np.float32]:
+    """The teachers' mean scores [N, outputs] of all faces, each seen with its mirror image."""
+    total: NDArray[np.float32] | None = None
+    for net, config in teachers:
+        faces = _all_faces([sources[0].faces, *unlabelled], config.size)
+        scores = predict(net, faces) / np.float32(len(teachers))
+        total = scores if total is None else total + scores
+    assert total is not None
+    return total
+
+
+def _evaluate(
+    net: TaggerNetwork, source: Source, learn: Faces, test: Labelled, tags: tuple[str, ...]
+) -> dict[str, Any]:
+    size, first = test.images.shape[1], len(HAIR) + len(EYES)
+    unlabelled = predict(net, _all_faces([source.faces], size), flips=False)
+    shares = np.nanmean(learn.targets[:, first:], axis=0).astype(np.float32)
     thresholds = matched_thresholds(unlabelled[:, first:], shares)
-    scores = predict(net, test.images, flips=False)
-    return net, evaluate(scores, test, tags, thresholds), config
+    return evaluate(predict(net, test.images, flips=False), test, tags, thresholds)
 
 
-# What made the tagger that ships: all sources first, then more weight on the careful labels.
-STAGES: list[dict[str, Any]] = [
-    {"steps": 900},
-    {"steps": 320, "lr": 1.5e-3, "weight_decay": 0.05, "mix": (0.65, 0.25, 0.1), "seed": 0},
-]
+def _key(*what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:8]
+
+
+class Shelf:
+    """Finished stages in a folder, named by what made them; nothing is kept without a folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def network(
+        self,
+        name: str,
+        config: TaggerConfig,
+        tags: tuple[str, ...],
+        start: TaggerNetwork | None,
+        sets: list[Faces],
+        report: Report,
+    ) -> TaggerNetwork:
+        """The stage's network: read where it was finished before, else trained."""
+        net = make_network(config, len(HAIR) + len(EYES) + len(tags)) if start is None else start
+        file = f"{name}-{_key(config, tags)}.safetensors"
+        path = self.folder / file if self.folder else None
+        if path is not None and path.is_file():
+            net.load_state_dict(load_file(path))
+            return net.eval()
+        net = train(net, sets, config, report)
+        if path is not None:
+            partial_file = path.with_suffix(".partial")
+            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, partial_file)
+            partial_file.replace(path)
+        return net
+
+    def scores(self, name: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Scores kept as `name.npy`, made where they are not there yet."""
+        path = self.folder / f"{name}.npy" if self.folder else None
+        if path is not None and path.is_file():
+            return np.asarray(np.load(path, allow_pickle=False), np.float32)
+        scores = make()
+        if path is not None:
+            np.save(path.with_suffix(".partial.npy"), scores)
+            path.with_suffix(".partial.npy").replace(path)
+        return scores
