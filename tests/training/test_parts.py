@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from kaogen.errors import CheckpointError
+from kaogen.nets.tagger import TaggerNet
 from kaogen.training import checkpoint, losses
 from kaogen.training.augment import shift_and_cut, translate
 from kaogen.training.batches import Rows, repeats, torch_rng
-from kaogen.training.tagger import average_precision
+from kaogen.training.tagger import average_precision, take_weight_back
 from kaogen.training.tagger_data import EYES, HAIR, one_of
-from kaogen.training.tagger_report import binary_row, matched_thresholds
+from kaogen.training.tagger_report import binary_row, calibration_error, matched_thresholds
 
 
 def test_sample_order_is_the_same_wherever_one_stops() -> None:
@@ -173,3 +174,22 @@ def test_several_characters_colours_are_unknown() -> None:
     assert HAIR[one_of({"pink hair", "smile"}, HAIR)] == "pink hair"
     assert len(EYES) == 9
     assert len(HAIR) == 12
+
+
+def test_calibration_error_of_known_cases() -> None:
+    source = np.random.default_rng(0)
+    said = source.random(200_000).astype(np.float32)
+    assert calibration_error(said, source.random(200_000) < said) < 0.01
+    assert calibration_error(said, source.random(200_000) < 0.5) == pytest.approx(0.25, abs=0.01)
+    assert calibration_error(np.ones(4, np.float32), np.zeros(4, bool)) == 1
+
+
+def test_a_weighted_loss_is_made_a_probability_again() -> None:
+    # One output that has learnt the weighted optimum of a tag that 10% show.
+    share, weight = 0.1, torch.tensor([3.0])
+    skewed = 3 * share / (1 + 2 * share)
+    net = TaggerNet(len(HAIR) + len(EYES) + 1, (4, 6))
+    with torch.no_grad():
+        net.head.bias[-1] = float(np.log(skewed / (1 - skewed)))
+    take_weight_back(net, weight)
+    assert float(net.head.bias.detach()[-1].sigmoid()) == pytest.approx(share, abs=1e-6)

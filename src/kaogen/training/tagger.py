@@ -182,6 +182,16 @@ def positive_weight(source: Faces) -> Tensor:
     return torch.from_numpy(np.sqrt((total - yes) / yes).clip(1.0, 5.0).astype(np.float32))
 
 
+@torch.no_grad()
+def take_weight_back(net: TaggerNetwork, weight: Tensor) -> None:
+    """Make the scores of yes/no tags probabilities again, by their biases alone.
+
+    A "yes" that counts w times in the loss moves the logit by log w: learnt is
+    p' = w p / (1 + (w - 1) p), so that logit p' = logit p + log w.
+    """
+    net.head.bias[len(HAIR) + len(EYES) :] -= weight.log()
+
+
 def train(
     net: TaggerNetwork, sources: list[Faces], config: TaggerConfig, report: Report
 ) -> TaggerNetwork:

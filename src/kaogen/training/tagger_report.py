@@ -34,8 +34,23 @@ def matched_thresholds(scores: Scores, shares: NDArray[np.float32]) -> NDArray[n
     return np.clip(np.array(columns, np.float32), 0.05, 0.95)
 
 
+def calibration_error(score: Scores, truth: NDArray[np.bool_], bins: int = 10) -> float:
+    """Mean distance between what was said and what was so (Naeini et al. 2015), in [0, 1].
+
+    Args:
+        score: [N] probabilities.
+        truth: [N].
+        bins: of equal width; each counts by its share of the faces.
+
+    """
+    which = np.minimum((score * bins).astype(np.int64), bins - 1)
+    said = np.bincount(which, score, bins)
+    so = np.bincount(which, truth, bins)
+    return float(np.abs(said - so).sum() / max(len(score), 1))
+
+
 def binary_row(score: Scores, truth: NDArray[np.bool_], threshold: float) -> dict[str, Any]:
-    """Precision, recall, F1, AP and counts of one tag."""
+    """Precision, recall, F1, AP, calibration and number of examples of one tag."""
     said = score >= threshold
     hits = int((said & truth).sum())
     precision = hits / max(int(said.sum()), 1)
@@ -46,6 +61,7 @@ def binary_row(score: Scores, truth: NDArray[np.bool_], threshold: float) -> dic
         "recall": round(recall, 3),
         "f1": round(2 * hits / max(int(said.sum()) + int(truth.sum()), 1), 3),
         "ap": round(average_precision(score, truth), 3) if truth.any() else None,
+        "calibration_error": round(calibration_error(score, truth), 3),
         "examples": int(truth.sum()),
     }
 
@@ -63,6 +79,7 @@ def colour_rows(
         row["ap"] = (
             round(average_precision(part[:, i], right == i), 3) if (right == i).any() else None
         )
+        row["calibration_error"] = round(calibration_error(part[:, i], right == i), 3)
         rows.append({"name": name, **row, "threshold": None})
     return rows, float((answer == right).mean())
 

@@ -20,7 +20,9 @@ from kaogen.training.tagger import (
     TaggerConfig,
     TaggerNetwork,
     make_network,
+    positive_weight,
     predict,
+    take_weight_back,
     train,
 )
 from kaogen.training.tagger_data import (
@@ -145,6 +147,7 @@ def train_tagger(
             partial(report, f"stage {i + 1}"),
         )
     assert net is not None
+    take_weight_back(net, positive_weight(sets[0]))
     return net, _evaluate(net, sources[0], sets[0], test, tags)
 
 
