@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.text import Text
 
+if TYPE_CHECKING:
+    from kaogen.data.sources import Source
+    from kaogen.data.taggers import AnyTagger
+
+
+_CHUNK = 64  # pictures in memory at a time, for each thread
 _HELP = """Train the tagger, or apply it to faces.
 
 \b
@@ -50,8 +61,6 @@ def train(
     Example:
       kaogen tagger train faces.zip labels.csv --booru booru.zip --drawn drawn.zip -o tagger/
     """
-    import os
-
     import torch
 
     from kaogen.errors import ConfigError
@@ -93,7 +102,9 @@ def apply(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder or zip of faces.")],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV to write, `file,tags`.")],
-    tagger: Annotated[str, typer.Option(help="builtin, or a tagger's .onnx file.")] = "builtin",
+    tagger: Annotated[
+        str, typer.Option(help="builtin, PATH.onnx, hub:OWNER/NAME; several with `+`.")
+    ] = "builtin",
 ) -> None:
     """Write what the tagger says about every face of a folder or zip.
 
@@ -102,30 +113,57 @@ def apply(
       kaogen tagger apply faces.zip -o tags.csv
     """
     from kaogen.data.sources import open_source
-    from kaogen.data.taggers import Tagger
-    from kaogen.errors import ImageError
-    from kaogen.images import read_image
+    from kaogen.data.taggers import open_tagger
 
-    judge = Tagger.load(tagger)
+    judge = open_tagger(tagger)
     pictures = open_source(source)
     console = Console(stderr=True)
-    unread = 0
+    names = pictures.names
+    chunks = [names[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
+    count = 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
+    partial_file = out.with_name(out.name + ".partial")
     with (
-        partial.open("w", newline="", encoding="utf-8") as handle,
-        Progress(console=console) as bar,
+        partial_file.open("w", newline="", encoding="utf-8") as handle,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        Progress(*Progress.get_default_columns(), _Rate(), console=console) as bar,
     ):
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "tags"])
-        for name in bar.track(pictures.names, description="tagging"):
-            try:
-                image = read_image(pictures.read(name))
-            except ImageError:
-                unread += 1
-                continue
-            found = judge.tags(judge.scores([image])[0])
-            writer.writerow([name, "|".join(tag for tag, _ in found)])
-    partial.replace(out)  # an interrupted run leaves what was there before
-    count = len(pictures.names) - unread
+        task = bar.add_task("tagging", total=len(names))
+        for rows, chunk in zip(
+            pool.map(partial(_tag, pictures, judge), chunks), chunks, strict=True
+        ):
+            writer.writerows(rows)
+            count += len(rows)
+            bar.advance(task, len(chunk))
+    partial_file.replace(out)  # an interrupted run leaves what was there before
+    unread = len(names) - count
     console.print(f"{out}: {count:,} faces tagged" + (f", {unread} unreadable" if unread else ""))
+
+
+def _tag(pictures: Source, judge: AnyTagger, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(file, tags joined by `|`) of each picture that can be read."""
+    from kaogen.errors import ImageError
+    from kaogen.images import read_image
+
+    read, images = [], []
+    for name in names:
+        try:
+            images.append(read_image(pictures.read(name)))
+        except ImageError:
+            continue
+        read.append(name)
+    if not images:
+        return []
+    scores = judge.scores(images)
+    tags = ("|".join(tag for tag, _ in judge.tags(row)) for row in scores)
+    return list(zip(read, tags, strict=True))
+
+
+class _Rate(ProgressColumn):
+    """Faces per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
