@@ -145,7 +145,7 @@ class TaggerFeatures(Features):
 
 
 class EfficientNetLite0(Features):
-    """ImageNet features of EfficientNet-Lite0 (extra ``eval``): its last map, 1,280 channels, pooled.
+    """EfficientNet-Lite0 (extra ``eval``) as ImageNet trained it: its last map, 1,280 wide, pooled.
 
     The pictures are resized to 128 px (224 px is what it was trained on, and three times slower)
     and scaled by (x - 127) / 128, as TensorFlow's Lite models are. The package's own example says
@@ -165,8 +165,7 @@ class EfficientNetLite0(Features):
         weights = imagenet_weights()
         net = EfficientNetLite(num_outputs=1)
         load_imagenet(net, weights)
-        net.eval().requires_grad_(False)
-        self._net = net.to(memory_format=torch.channels_last)
+        self._net = net.eval().requires_grad_(False)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         version = torch.__version__.partition("+")[0]
         self.identity = f"{self.name} {digest} lanczos{EFFICIENTNET_SIZE} torch{version}"
