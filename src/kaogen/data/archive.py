@@ -21,7 +21,6 @@ import json
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -30,8 +29,14 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from kaogen.data.archive_limits import (
+    EXTENSIONS,
+    MAX_IMAGE_BYTES,
+    MAX_JSON_BYTES,
+    ZIP_ERRORS,
+    decode_image,
+)
 from kaogen.data.archive_writer import (
     LABELS_NAME,
     PROVENANCE_NAME,
@@ -52,26 +57,7 @@ Labels = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float16]
 Progress = Callable[[int, int], None]
 
-_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-_FORMATS = ("PNG", "JPEG", "WEBP")
-_CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-# An archive is a file from outside: nothing in it may ask for unbounded memory.
-_MAX_EDGE = 4096
-_MAX_IMAGE_BYTES = 64 * 2**20
-_MAX_JSON_BYTES = 2**30
 _DECODE_CHUNK = 256
-# What zipfile raises on files that are cut short, bent, encrypted or oddly packed.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    OSError,
-)
 
 
 class Archive:
@@ -99,7 +85,7 @@ class Archive:
         infos = self._handle().infolist()
         self._infos = {info.filename: info for info in infos}
         self.names: tuple[str, ...] = tuple(
-            sorted(n for n in self._infos if PurePosixPath(n).suffix.lower() in _EXTENSIONS)
+            sorted(n for n in self._infos if PurePosixPath(n).suffix.lower() in EXTENSIONS)
         )
         if not self.names:
             raise ArchiveError(
@@ -132,7 +118,7 @@ class Archive:
 
     def encoded(self, index: int) -> bytes:
         """The file of image ``index`` as it is stored; ArchiveError when it cannot be read."""
-        return self._read(self.names[index], _MAX_IMAGE_BYTES)
+        return self._read(self.names[index], MAX_IMAGE_BYTES)
 
     def pixels(self, progress: Progress | None = None) -> Pixels:
         """All images as uint8 ``[N, H, W, C]``, decoded by a few threads.
@@ -229,7 +215,7 @@ class Archive:
                 raise ArchiveError(
                     f"{self.path} does not exist.", hint="Make it with `kaogen prepare`."
                 ) from None
-            except _ZIP_ERRORS as error:
+            except ZIP_ERRORS as error:
                 raise ArchiveError(
                     f"{self.path} is no readable zip file ({error}).",
                     hint="Was it cut short? Copy it again or rerun `kaogen prepare`.",
@@ -246,27 +232,16 @@ class Archive:
             with handle.open(info) as file:
                 # Stays bounded even where the directory lies about the size.
                 return file.read(info.file_size)
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise ArchiveError(f"{self.path}: {name} cannot be read ({error}).") from error
 
     def _decode(self, index: int) -> Pixels:
         name = self.names[index]
-        data = self._read(name, _MAX_IMAGE_BYTES)
-        try:
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-                if max(picture.size) > _MAX_EDGE or picture.mode not in _CHANNELS:
-                    raise ArchiveError(
-                        f"{self.path}: {name} is {picture.size[0]} x {picture.size[1]} "
-                        f"{picture.mode}; at most {_MAX_EDGE} pixels, L, RGB or RGBA are read."
-                    )
-                pixels = np.array(picture, dtype=np.uint8)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ArchiveError(f"{self.path}: {name} is a broken image ({error}).") from error
-        return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+        return decode_image(self._read(name, MAX_IMAGE_BYTES), f"{self.path}: {name}")
 
     def _read_json(self, name: str) -> Any:
         try:
-            return json.loads(self._read(name, _MAX_JSON_BYTES))
+            return json.loads(self._read(name, MAX_JSON_BYTES))
         except (ValueError, RecursionError) as error:
             raise ArchiveError(f"{self.path}: {name} is not valid JSON ({error}).") from error
 
@@ -331,7 +306,7 @@ class Archive:
             if info is not None:
                 digest.update(f"{name}\0{info.file_size}\0{info.CRC:08x}\n".encode())
         if LABELS_NAME in self._infos:
-            digest.update(self._read(LABELS_NAME, _MAX_JSON_BYTES))
+            digest.update(self._read(LABELS_NAME, MAX_JSON_BYTES))
         return digest.hexdigest()
 
 
