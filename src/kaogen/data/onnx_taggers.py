@@ -255,10 +255,11 @@ class OnnxTagger:
         return given
 
     def _probe(self, count: int) -> tuple[str, bool]:
-        """The output that holds the scores, and whether it is logits; tried on a grey picture."""
-        grey = np.full((self.size, self.size, 3), 128, dtype=np.uint8)
+        """The output that holds the scores, and whether it is logits; tried on a grey ramp."""
+        ramp = np.linspace(0, 255, self.size).astype(np.uint8)
+        picture = np.broadcast_to(ramp[:, None, None], (self.size, self.size, 3))
         try:
-            given = self._run(None, grey)
+            given = self._run(None, np.ascontiguousarray(picture))
         except Exception as error:  # onnxruntime's errors share no base but this
             raise BundleError(
                 f"{self.path} cannot be run as a {self.layout.name} tagger."
