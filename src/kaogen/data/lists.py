@@ -101,7 +101,7 @@ class ListSource(IndexedSource):
                 if not name:
                     refused.append((where, "it names no file."))
                 elif name == ".." or name.startswith("../"):
-                    refused.append((name, _OUTSIDE))
+                    refused.append((where, f"{self._given(row)}: {_OUTSIDE}"))
                 else:
                     yield name, (start, lines.offset - start)
 
@@ -142,12 +142,17 @@ class ListSource(IndexedSource):
 
     def _name(self, row: Mapping[str, Any]) -> str:
         """The picture's path from the root; "" for none, beginning with ``../`` when outside."""
-        given = next((row[key] for key in PATH_COLUMNS if row.get(key)), None)
-        if not isinstance(given, str) or "\0" in given or not given.strip():
+        given = self._given(row)
+        if not given or "\0" in given:
             return ""
-        said = given.strip().replace("\\", "/")  # lists are written on Windows, too
-        whole = os.path.normpath(os.path.join(self._root, said))  # noqa: PTH118
+        whole = os.path.normpath(os.path.join(self._root, given))  # noqa: PTH118
         return os.path.relpath(whole, self._root).replace(os.sep, "/")
+
+    @staticmethod
+    def _given(row: Mapping[str, Any]) -> str:
+        given = next((row[key] for key in PATH_COLUMNS if row.get(key)), None)
+        # Lists are written on Windows, too.
+        return given.strip().replace("\\", "/") if isinstance(given, str) else ""
 
 
 class _Lines:

@@ -130,19 +130,17 @@ def parse_record(record: Mapping[str, Any], kind: str = "") -> Words | None:
     names: list[str] = []
     said = False
     for key, value in record.items():
-        match = re.fullmatch(r"tags?(?:_string)?_(\w+)", key)
-        if match and match[1] not in {"count", "string"} and isinstance(value, str | list | tuple):
-            (seen if match[1] in _SEEN else names).extend(_words(value))
+        # tag_string_general is Danbooru's own, tags_general what gallery-dl makes of any site.
+        match = re.fullmatch(r"(?:tag_string|tags)_(\w+)", key)
+        if match and isinstance(value, str | list | tuple):
+            (seen if match[1] in _SEEN else names).extend(_words(value, spaced=True))
             said = said or match[1] in _SEEN
     if not said:
         # The whole lot, less the names that are known to be such.
-        for key in ("tags", "tag_string", "tag", "text", "caption"):
-            if record.get(key):
-                known = set(names)
-                more, others = _sorted_by_kind(record[key], plain=key in ("text", "caption"))
-                seen.extend(word for word in more if word not in known)
-                names.extend(others)
-                break
+        known = set(names)
+        more, others = _from_one(record, spaced=kind in {"danbooru", "gallery-dl"})
+        seen.extend(word for word in more if word not in known)
+        names.extend(others)
     rating = _rating(record)
     if not seen and not names and rating is None:
         return None
@@ -180,28 +178,33 @@ def _from_json(source: Source, name: str) -> Words | None:
     return parse_record(record) if isinstance(record, dict) else None
 
 
-def _sorted_by_kind(value: object, *, plain: bool) -> tuple[list[str], list[str]]:
+def _from_one(record: Mapping[str, Any], *, spaced: bool) -> tuple[list[str], list[str]]:
+    """(words of what is seen, names) from the first key that has any."""
+    for key in ("tag_string", "tags"):
+        if record.get(key):
+            return _by_kind(record[key], spaced=spaced or key == "tag_string")
+    for key in ("tag", "text", "caption"):
+        if isinstance(record.get(key), str):
+            return list(parse_text(record[key]).words), []
+    return [], []
+
+
+def _by_kind(value: object, *, spaced: bool) -> tuple[list[str], list[str]]:
     """(words of what is seen, names) from a string, a list, or a dictionary of lists."""
     seen: list[str] = []
     names: list[str] = []
     if isinstance(value, dict):
         for kind, words in value.items():
-            (seen if str(kind) in _SEEN else names).extend(_words(words))
+            (seen if str(kind) in _SEEN else names).extend(_words(words, spaced=spaced))
         return seen, names
-    if plain and isinstance(value, str):
-        parsed = parse_text(value)
-        return list(parsed.words), names
-    if not isinstance(value, list | tuple):
-        return _words(value), names
-    for item in value[:_MOST_WORDS]:
-        kind = ""
+    for item in _words(value, spaced=spaced) if isinstance(value, str) else _list(value):
+        kind, word = "", item
         if isinstance(item, dict):
-            kind = str(item.get("category", item.get("type", "")) or "")
-            item = _name_of(item)  # noqa: PLW2901
+            kind, word = str(item.get("category", item.get("type", ""))), _name_of(item)
         elif isinstance(item, str) and (match := _PREFIXED.match(item)):
-            kind, item = match[1].lower(), item[match.end() :]  # noqa: PLW2901
-        if isinstance(item, str):
-            (seen if _NUMBERED.get(kind, kind) in _SEEN else names).append(item)
+            kind, word = match[1].lower(), item[match.end() :]
+        if isinstance(word, str):
+            (seen if _NUMBERED.get(kind, kind) in _SEEN else names).append(word)
     return seen, names
 
 
@@ -216,16 +219,18 @@ def _name_of(item: Mapping[str, Any]) -> object:
     return None
 
 
-def _words(value: object) -> list[str]:
-    """The words in a string of a booru (spaces), of ours (``|``) or with commas; or in a list."""
-    if isinstance(value, list | tuple):
-        return [word for word in value[:_MOST_WORDS] if isinstance(word, str)]
+def _words(value: object, *, spaced: bool) -> list[str]:
+    """The words of a list, or of a string: between spaces on the boorus, else ``|`` or commas."""
     if not isinstance(value, str):
-        return []
+        return [word for word in _list(value) if isinstance(word, str)]
     for separator in ("|", ", ", "\n"):
         if separator in value:
             return value.split(separator)
-    return value.split() if "_" in value or value.count(" ") > 2 else value.split(",")
+    return value.split() if spaced or "_" in value else value.split(",")
+
+
+def _list(value: object) -> list[Any]:
+    return list(value[:_MOST_WORDS]) if isinstance(value, list | tuple) else []
 
 
 def _rating(record: Mapping[str, Any]) -> str | None:
