@@ -15,8 +15,15 @@ NAMES = ("red hair", "green hair", "blue hair", "smile")
 HAIR = list(NAMES[:3])
 
 
-def write_tagger(path: Path, size: int = 16, smile: float = 0.6, **changes: Any) -> Path:
+def write_tagger(
+    path: Path,
+    size: int = 16,
+    smile: float = 0.6,
+    outputs: tuple[str, ...] = ("scores",),
+    **changes: Any,
+) -> Path:
     """Write `path` and its .json: the scores are the means of R, G and B, then `smile`."""
+    width = {"scores": 4, "mean": 3}
     weight = numpy_helper.from_array(np.eye(3, 4, dtype=np.float32), "weight")
     bias = numpy_helper.from_array(np.array([0, 0, 0, smile], np.float32), "bias")
     nodes = [
@@ -27,7 +34,12 @@ def write_tagger(path: Path, size: int = 16, smile: float = 0.6, **changes: Any)
         nodes,
         "tagger",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, size, size])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 4])],
+        [
+            helper.make_tensor_value_info(
+                name, TensorProto.FLOAT, ["n", 4 if name == "scores" else 3]
+            )
+            for name in outputs
+        ],
         [weight, bias],
     )
     opset = helper.make_opsetid("", 17)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.taggers import Tagger
+from kaogen.data.taggers import Tagger, Thresholds, open_tagger
 from kaogen.errors import BundleError, ModelNotFoundError
+from kaogen.tags import PAPER
 
 MakeTagger = Callable[..., Path]
 
@@ -79,6 +80,22 @@ def test_it_may_be_pickled(tmp_path: Path, make_tagger: MakeTagger) -> None:
     again = pickle.loads(pickle.dumps(tagger))
     face = [plain((10, 20, 30))]
     np.testing.assert_array_equal(again.scores(face), tagger.scores(face))
+
+
+def test_thresholds_of_ones_own(tmp_path: Path, make_tagger: MakeTagger) -> None:
+    path = make_tagger(tmp_path / "t.onnx")
+    tagger = open_tagger(str(path), PAPER, thresholds=Thresholds(of={"smiling": 0.3}))
+    assert tagger.tags([0.9, 0, 0, 0.4]) == [("red hair", 0.9), ("smile", 0.4)]
+    assert pickle.loads(pickle.dumps(tagger)).tags([0.9, 0, 0, 0.4])[1:] == [("smile", 0.4)]
+    assert tagger.describe()["thresholds"] == {"smiling": 0.3}
+    assert "thresholds" not in open_tagger(str(path)).describe()
+
+
+def test_a_graph_may_give_more_after_its_scores(tmp_path: Path, make_tagger: MakeTagger) -> None:
+    path = make_tagger(tmp_path / "t.onnx", outputs=("scores", "mean"))
+    assert Tagger.load(path).scores([plain((255, 0, 51))]).shape == (1, 4)
+    with pytest.raises(BundleError, match="not image to scores"):
+        Tagger.load(make_tagger(path, outputs=("mean", "scores")))
 
 
 def test_what_is_no_tagger_is_one_clear_error(tmp_path: Path, make_tagger: MakeTagger) -> None:
