@@ -34,12 +34,7 @@ def write_tagger(
         nodes,
         "tagger",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, size, size])],
-        [
-            helper.make_tensor_value_info(
-                name, TensorProto.FLOAT, ["n", 4 if name == "scores" else 3]
-            )
-            for name in outputs
-        ],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", width[n]]) for n in outputs],
         [weight, bias],
     )
     opset = helper.make_opsetid("", 17)
