@@ -145,18 +145,22 @@ def test_students_learn_from_teachers_and_finished_stages_are_kept(
     labelled: Source, tmp_path: Path
 ) -> None:
     config = TaggerConfig("plain", 16, 20, 32, 3e-3, 1.0, mix=(1.0,), binary_weight=0.5)
-    recipe = Recipe((config,), (config, replace(config, seed=1)), soft_share=0.5)
+    other = replace(config, seed=1)
+    recipe = Recipe((config,), (config,), (other,), soft_share=0.5)
     told: list[str] = []
     net, _ = train_tagger([labelled], recipe, lambda name, *_: told.append(name), tmp_path)
     assert list(dict.fromkeys(told)) == ["teacher 1", "teacher 2", "stage 1"]
     opinion = np.load(next(tmp_path.glob("opinion*.npy")))
-    assert opinion.shape == (150, net.head.out_features)
+    assert opinion.shape == (120, net.head.out_features)  # none of the 30 held out
     np.testing.assert_allclose(opinion[:, : len(HAIR)].sum(axis=1), 1, atol=1e-3)
     told.clear()
     again, _ = train_tagger([labelled], recipe, lambda name, *_: told.append(name), tmp_path)
     assert told == []
     torch.testing.assert_close(again.head.weight, net.head.weight)
     next(tmp_path.glob("teacher1*")).unlink()
+    train_tagger([labelled], recipe, lambda name, *_: told.append(name), tmp_path)
+    assert told == []  # its opinion is known
+    next(tmp_path.glob("opinion*.npy")).unlink()
     train_tagger([labelled], recipe, lambda name, *_: told.append(name), tmp_path)
     assert list(dict.fromkeys(told)) == ["teacher 2"]
 

@@ -6,10 +6,6 @@ from dataclasses import dataclass, replace
 
 from kaogen.training.tagger import TaggerConfig
 
-# Colours weigh as in nature's shares; what one labeller calls brown, another calls orange, so
-# the careful labels make up half of each batch.
-TEACHER = TaggerConfig("whole", 112, 1400, mix=(0.45, 0.4, 0.15), binary_weight=0.15)
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -19,6 +15,7 @@ class Recipe:
         stages: each goes on from the one before.
         teachers: networks trained first, whose mean scores of unlabelled faces the stages learn
             as well ("self-training", Xie et al. 2020); may be empty.
+        colour_teachers: the same, but asked about the colours alone.
         soft_share: of each batch, when there are teachers.
         split_seed: which fifth of the labelled faces is held out.
 
@@ -26,6 +23,7 @@ class Recipe:
 
     stages: tuple[TaggerConfig, ...]
     teachers: tuple[TaggerConfig, ...] = ()
+    colour_teachers: tuple[TaggerConfig, ...] = ()
     soft_share: float = 0.0
     split_seed: int = 1
 
@@ -40,14 +38,25 @@ class Recipe:
         def scale(configs: tuple[TaggerConfig, ...]) -> tuple[TaggerConfig, ...]:
             return tuple(replace(c, steps=max(20, round(c.steps * times))) for c in configs)
 
-        return replace(self, stages=scale(self.stages), teachers=scale(self.teachers))
+        return replace(
+            self,
+            stages=scale(self.stages),
+            teachers=scale(self.teachers),
+            colour_teachers=scale(self.colour_teachers),
+        )
 
+
+# From nothing, so slow to learn a rare tag, but better at colours than ImageNet's network.
+PLAIN = TaggerConfig("plain", 80, 900, 128, 3e-3, 1.0, mix=(0.5, 0.35, 0.15), binary_weight=0.5)
 
 RECIPES = {
-    # What labels a data set: small and quick, taught by two large ones.
+    # What labels a data set: small and quick, taught by two larger ones.
     "tagger": Recipe(
-        stages=(TaggerConfig("cut", 96, 2400, 96, seed=3, mix=(0.5, 0.36, 0.14)),),
-        teachers=(replace(TEACHER, seed=1), replace(TEACHER, seed=2, size=96)),
+        stages=(TaggerConfig("cut", 96, 1500, 96, seed=3),),
+        teachers=(
+            TaggerConfig("whole", 112, 1400, seed=1, mix=(0.45, 0.4, 0.15), binary_weight=0.15),
+        ),
+        colour_teachers=(PLAIN,),
         soft_share=0.6,
     ),
     # What judges models: whole, other seed, size and split, never shown a teacher's opinion.
@@ -58,8 +67,8 @@ RECIPES = {
     # What the feature discriminator looks through: dense convolutions.
     "trunk": Recipe(
         stages=(
-            TaggerConfig("plain", 80, 900, 128, 3e-3, 1.0, mix=(0.5, 0.35, 0.15)),
-            TaggerConfig("plain", 80, 320, 128, 1.5e-3, 1.0, 0.05, mix=(0.65, 0.25, 0.1)),
+            PLAIN,
+            replace(PLAIN, steps=320, lr=1.5e-3, weight_decay=0.05, mix=(0.65, 0.25, 0.1)),
         ),
     ),
 }

@@ -119,23 +119,17 @@ def train_tagger(
     for source in sources:
         check_names(source)
     shelf = Shelf(work)
-    teachers = []
-    for i, config in enumerate(recipe.teachers):
-        sets, _ = read_sets(sources, config.size, tags, recipe.split_seed)
-        teacher = shelf.network(
-            f"teacher{i}", config, tags, None, sets, partial(report, f"teacher {i + 1}")
-        )
-        teachers.append((teacher, config))
     sets, test = read_sets(sources, recipe.size, tags, recipe.split_seed)
-    if teachers:
-        faces = _all_faces([sources[0].faces, *unlabelled], recipe.size)
-        name = f"opinion-{_key(recipe.teachers, tags, list(map(str, unlabelled)))}"
-        opinion = shelf.scores(name, lambda: _opinion(teachers, sources, unlabelled))
-        sets.append(Faces(faces, opinion, weighted=False))
+    if recipe.teachers:
+        # Not even without their labels: what is measured on must be new.
+        pictures = Pictures([sources[0].faces, *unlabelled], frozenset(test.names))
+        name = f"opinion-{_key(recipe, tags, list(map(str, unlabelled)))}"
+        opinion = shelf.scores(name, lambda: _opinion(shelf, recipe, sources, pictures, report))
+        sets.append(Faces(pictures.read(recipe.size), opinion, weighted=False))
     net: TaggerNetwork | None = None
     for i, config in enumerate(recipe.stages):
         mix = config.mix
-        if teachers:
+        if recipe.teachers:
             rest = 1 - recipe.soft_share
             mix = (*(rest * share for share in mix[: len(sources)]), recipe.soft_share)
         net = shelf.network(
@@ -162,30 +156,50 @@ def read_sets(
     return [hard_targets(s) for s in [learn, *sets[1:]]], test
 
 
-def _all_faces(zips: Sequence[Path], size: int) -> NDArray[np.uint8]:
-    return np.concatenate([read_faces(z, list(open_source(z).names), size) for z in zips])
+@dataclass(frozen=True)
+class Pictures:
+    """All faces of some zips, in a fixed order, but for those of the first that are left out."""
+
+    zips: list[Path]
+    left_out: frozenset[str] = frozenset()
+
+    def read(self, size: int) -> NDArray[np.uint8]:
+        """[N, size, size, 3]."""
+        parts = []
+        for i, path in enumerate(self.zips):
+            names = [n for n in open_source(path).names if i or n not in self.left_out]
+            parts.append(read_faces(path, names, size))
+        return np.concatenate(parts)
 
 
 def _opinion(
-    teachers: list[tuple[TaggerNetwork, TaggerConfig]],
-    sources: list[Source],
-    unlabelled: Sequence[Path],
+    shelf: Shelf, recipe: Recipe, sources: list[Source], pictures: Pictures, report: Stage
 ) -> NDArray[np.float32]:
-    """The teachers' mean scores [N, outputs] of all faces, each seen with its mirror image."""
-    total: NDArray[np.float32] | None = None
-    for net, config in teachers:
-        faces = _all_faces([sources[0].faces, *unlabelled], config.size)
-        scores = predict(net, faces) / np.float32(len(teachers))
-        total = scores if total is None else total + scores
-    assert total is not None
-    return total
+    """The teachers' mean scores [N, outputs], each picture seen with its mirror image."""
+    tags = binary_tags(sources[0].labels)
+    colours = len(HAIR) + len(EYES)
+    every = [*recipe.teachers, *recipe.colour_teachers]
+    all_scores = []
+    for i, config in enumerate(every):
+        sets, _ = read_sets(sources, config.size, tags, recipe.split_seed)
+        tell = partial(report, f"teacher {i + 1}")
+        net = shelf.network(f"teacher{i}", config, tags, None, sets, tell)
+        all_scores.append(predict(net, pictures.read(config.size)))
+    full = all_scores[: len(recipe.teachers)]
+    return np.concatenate(
+        [
+            np.mean([scores[:, :colours] for scores in all_scores], axis=0),
+            np.mean([scores[:, colours:] for scores in full], axis=0),
+        ],
+        axis=1,
+    ).astype(np.float32)
 
 
 def _evaluate(
     net: TaggerNetwork, source: Source, learn: Faces, test: Labelled, tags: tuple[str, ...]
 ) -> dict[str, Any]:
     size, first = test.images.shape[1], len(HAIR) + len(EYES)
-    unlabelled = predict(net, _all_faces([source.faces], size), flips=False)
+    unlabelled = predict(net, Pictures([source.faces]).read(size), flips=False)
     shares = np.nanmean(learn.targets[:, first:], axis=0).astype(np.float32)
     thresholds = matched_thresholds(unlabelled[:, first:], shares)
     return evaluate(predict(net, test.images, flips=False), test, tags, thresholds)
