@@ -1,121 +1,271 @@
-"""``kaogen prepare``: a folder or zip of ready faces, with tags, to a data set file."""
+"""``kaogen prepare``: pictures of any kind to a data set file of faces."""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from kaogen.data.prepare import Preparation, Report, prepare
+from kaogen.cli.prepare_told import Bars, hello, tell
+from kaogen.data.crops import MARGIN
+from kaogen.data.duplicates import DISTANCE
+from kaogen.data.filters import BLUR, MONO, NSFW
+from kaogen.data.plan import Preparation
+from kaogen.data.prepare import prepare
+from kaogen.data.tag_rules import read_thresholds
+from kaogen.data.taggers import Combine
+from kaogen.errors import ConfigError
+from kaogen.tags import PAPER, Vocabulary
+
+_Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folder, zip, WebDataset (.tar, {000..009}.tar) or list (.csv, .jsonl) of pictures.",
+    ),
+]
+_Out = Annotated[Path, typer.Option("--out", "-o", help="The data set file to write.")]
+_Size = Annotated[
+    str, typer.Option(metavar="N|WxH", help="Edge of the faces in pixels: 8, 16, ... 1024.")
+]
+_Aspect = Annotated[
+    str | None, typer.Option(metavar="W:H", help="Shape of the faces, with --size as the width.")
+]
+_Limit = Annotated[int | None, typer.Option(help="Look at the first so many pictures, by name.")]
+_Detect = Annotated[
+    bool | None,
+    typer.Option(
+        "--detect/--no-detect",
+        help="Find the faces, or take the middle of each picture; by default some pictures are "
+        "looked at to tell whether they are ready faces.",
+    ),
+]
+_Finder = Annotated[str, typer.Option(metavar="animeface|imgutils", help="What finds the faces.")]
+_Margin = Annotated[
+    float, typer.Option(help="Around a face, as a share of its edge; 0 cuts tight, without hair.")
+]
+_Align = Annotated[bool, typer.Option("--align", help="Turn faces upright by their eyes.")]
+_Faces = Annotated[
+    str, typer.Option(metavar="all|best|N", help="How many faces of a picture are taken at most.")
+]
+_MinFace = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PX",
+        help="Leave out smaller faces; by default those under a quarter of --size, if found.",
+    ),
+]
+_Upscale = Annotated[bool, typer.Option("--upscale", help="Enlarge small faces by Real-ESRGAN.")]
+_Tags = Annotated[
+    Path | None, typer.Option(help="CSV `file,tags` with `|` between the tags of a picture.")
+]
+_Sidecars = Annotated[
+    str,
+    typer.Option(metavar="auto|none", help="Read .txt and .json tags that lie beside pictures."),
+]
+_Tagger = Annotated[
+    str | None,
+    typer.Option(
+        metavar="builtin|PATH.onnx|hub:OWNER/NAME|none",
+        help="What tags the faces, several joined by +; by default builtin unless --tags is given.",
+    ),
+]
+_Combine = Annotated[
+    str, typer.Option(metavar="max|mean|first", help="How several taggers' words become one.")
+]
+_Threshold = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TAG=SCORE", help="From which score a tag counts; may be repeated."),
+]
+_Thresholds = Annotated[Path | None, typer.Option(help="JSON file of such thresholds.")]
+_Vocabulary = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|all",
+        help="Tags that become labels, from `kaogen tags select`; by default the paper's 59.",
+    ),
+]
+_Blur = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X", help=f"Leave out faces less sharp than this; {BLUR:g} if found, 0 for none."
+    ),
+]
+_Mono = Annotated[
+    bool, typer.Option("--mono", help="Leave out grey faces and those of one colour.")
+]
+_NotFace = Annotated[
+    float | None,
+    typer.Option(metavar="SCORE", help="Leave out faces that the finder is less sure of, 0 to 1."),
+]
+_Duplicates = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BITS",
+        help=f"Leave out near-duplicates that differ by so many of 64 bits; {DISTANCE} if found, "
+        "-1 keeps them.",
+    ),
+]
+_Drop = Annotated[
+    str,
+    typer.Option(metavar="REGEX", help='Leave out faces with such tags, as in "bad|.*comic".'),
+]
+_Nsfw = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SCORE", help=f"Leave out what scores above this, such as {NSFW:g}; weak."
+    ),
+]
+_Rejected = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep what is left out here, by reason.")
+]
+_Report = Annotated[
+    Path | None,
+    typer.Option(help="The page that shows the data set; by default beside it, `none` for none."),
+]
+_Workers = Annotated[int | None, typer.Option(help="Processes; by default one per CPU.")]
+_Engine = Annotated[str, typer.Option(metavar="local|ray", help="Where the work is done.")]
+_Address = Annotated[str | None, typer.Option(help="A Ray cluster, such as auto.")]
 
 
 def command(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder or zip of ready faces.")],
+    source: _Source,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The data set file to write.")],
-    tags: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the header `file,tags`; `|` between the tags of a file."),
-    ] = None,
-    size: Annotated[int, typer.Option(help="Edge of the faces in pixels, a power of two.")] = 64,
-    tagger: Annotated[
-        str | None,
-        typer.Option(
-            metavar="builtin|PATH.onnx",
-            help="Tag the faces that the CSV does not list, instead of leaving them out.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Take the first so many pictures only, by name.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; by default one per CPU.")] = None,
+    out: _Out,
+    size: _Size = "64",
+    aspect: _Aspect = None,
+    limit: _Limit = None,
+    detect: _Detect = None,
+    finder: _Finder = "animeface",
+    margin: _Margin = MARGIN,
+    align: _Align = False,
+    faces: _Faces = "all",
+    min_face: _MinFace = None,
+    upscale: _Upscale = False,
+    tags: _Tags = None,
+    sidecars: _Sidecars = "auto",
+    tagger: _Tagger = None,
+    combine: _Combine = "max",
+    threshold: _Threshold = None,
+    thresholds: _Thresholds = None,
+    vocabulary: _Vocabulary = None,
+    blur: _Blur = None,
+    mono: _Mono = False,
+    not_face: _NotFace = None,
+    duplicates: _Duplicates = None,
+    drop: _Drop = "",
+    nsfw: _Nsfw = None,
+    rejected: _Rejected = None,
+    report: _Report = None,
+    workers: _Workers = None,
+    engine: _Engine = "local",
+    address: _Address = None,
 ) -> None:
-    """Turn a folder or zip of faces with tags into a data set file.
+    """Turn pictures into a data set file of faces with tags.
 
-    The file is a zip as StyleGAN2-ADA's tools write and read it. A picture that cannot be read is
-    left out and counted with its reason. Without --tags and --tagger the data set has no labels.
+    Faces are found and cut out with margin, so that hair, ears and shoulders stay; blurred ones and
+    near-duplicates are left out; the rest is tagged. What is left out is counted with its reason,
+    and shown on a page. Stopped at any moment, the same command goes on.
 
     \b
     Example:
-      kaogen prepare faces/ --tags tags.csv --size 64 -o faces.zip
+      kaogen prepare pictures/ -o faces.zip
+      kaogen prepare faces/ --no-detect --tags tags.csv --size 64 -o faces.zip
     """
+    filters: dict[str, Any] = {"drop": drop, "not_face": not_face, "nsfw": nsfw}
+    if min_face is not None:
+        filters["min_size"] = min_face
+    if blur is not None:
+        filters["blur"] = blur or None
+    if mono:
+        filters["mono"] = MONO
+    if duplicates is not None:
+        filters["duplicates"] = None if duplicates < 0 else duplicates
     plan = Preparation(
-        source, out, size=size, tags=tags, tagger=tagger, limit=limit, workers=workers
+        source,
+        out,
+        size=_read_size(size, aspect),
+        tags=tags,
+        tagger=_read_tagger(tagger, tags),
+        limit=limit,
+        workers=workers,
+        vocabulary=_read_vocabulary(vocabulary),
+        detect=detect,
+        finder=finder,
+        margin=margin,
+        align=align,
+        faces=_read_faces(faces),
+        upscale=upscale,
+        sidecars=_read_sidecars(sidecars),
+        combine=cast(Combine, combine),  # open_tagger says which there are
+        thresholds=read_thresholds(threshold or (), thresholds),
+        filters=filters,
+        rejected=rejected,
+        report=_read_report(report, out),
+        engine=engine,
+        address=address,
     )
-    bar = Progress(*_columns(), console=Console(stderr=True))  # what is told can be piped
-    task = bar.add_task("pictures", total=None)
+    hello(plan)
+    with Bars(plan) as bars:
+        done = prepare(plan, bars.update)
+    tell(plan, done)
 
-    def progress(done: int, total: int) -> None:
-        bar.start()  # not sooner: what fails at once is one line and no bar
-        bar.update(task, completed=done, total=total)
 
+def _read_size(size: str, aspect: str | None) -> int | tuple[int, int]:
+    hint = "Such as 64, or 64x96 for width x height."
     try:
-        report = prepare(plan, progress)
-    finally:
-        if bar.live.is_started:
-            bar.stop()
-    _show(plan, report)
+        edges = [int(part) for part in size.lower().split("x")]
+    except ValueError:
+        edges = []
+    if len(edges) not in (1, 2) or (len(edges) == 2 and aspect):
+        raise ConfigError(
+            f"--size {size} is no size{' beside --aspect' * bool(aspect)}.", hint=hint
+        )
+    if aspect:
+        try:
+            across, down = (float(part) for part in aspect.split(":"))
+            height = edges[0] * down / across
+        except (ValueError, ZeroDivisionError):
+            height = math.nan
+        if not 0 < height < math.inf:
+            raise ConfigError(f"--aspect {aspect} is no shape.", hint="Such as 2:3.")
+        edges.append(max(8, round(height / 8) * 8))
+    return edges[0] if len(set(edges)) == 1 else (edges[0], edges[1])
 
 
-class _Rate(TextColumn):
-    """Pictures per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
+def _read_tagger(tagger: str | None, tags: Path | None) -> str | None:
+    if tagger is None:
+        return "builtin" if tags is None else None
+    return None if tagger == "none" else tagger
 
 
-def _columns() -> tuple[ProgressColumn, ...]:
-    return (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(""),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
+def _read_vocabulary(word: str | None) -> Vocabulary | None:
+    if word is None:
+        return PAPER
+    if word == "all":
+        return None
+    from kaogen.data.tag_select import read_vocabulary
+
+    return read_vocabulary(Path(word))
 
 
-def _show(plan: Preparation, report: Report) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    megabytes = plan.out.stat().st_size / 1e6
-    rate = report.written / max(report.seconds, 1e-9)
-    labelled = plan.tags is not None or plan.tagger is not None
-    labels = f"{len(plan.vocabulary)} tags" if labelled else "no labels"
-    lines = [
-        f"{plan.out}: {report.written:,} faces of {plan.size} x {plan.size}, {labels}, "
-        f"{megabytes:,.1f} MB, in {report.seconds:,.1f} s ({rate:,.0f}/s)"
-    ]
-    if report.tagged:
-        lines.append(f"tagged by {plan.tagger}: {report.tagged:,}")
-    if report.smaller:
-        lines.append(f"enlarged, being smaller than {plan.size} pixels: {report.smaller:,}")
-    for reason, count, example in report.reasons():
-        lines.append(f"left out: {count:,}, such as {example}: {reason}")
-    if report.not_in_csv:
-        lines.append(f"not in the CSV, so left out: {report.not_in_csv:,} (--tagger tags those)")
-    if report.not_in_source:
-        lines.append(f"in the CSV but not in {plan.source}: {report.not_in_source:,}")
-    if report.ignored:
-        lines.append(f"ignored tags beyond the vocabulary: {_counts(report.ignored)}")
-    if report.contradictions:
-        lines.append(f"contradicting tags left out: {_counts(report.contradictions)}")
-    console.print(escape("\n".join(lines)))
+def _read_faces(word: str) -> int:
+    if word in ("all", "best"):
+        return int(word == "best")
+    if not word.isascii() or not word.isdigit() or int(word) < 1:
+        raise ConfigError(f"--faces {word} is neither all nor best nor a number.")
+    return int(word)
 
 
-def _counts(counter: Counter[str]) -> str:
-    ordered = sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{name} {count:,}" for name, count in ordered)
+def _read_sidecars(word: str) -> bool:
+    if word not in ("auto", "none"):
+        raise ConfigError(f"--sidecars {word} is neither auto nor none.")
+    return word == "auto"
+
+
+def _read_report(report: Path | None, out: Path) -> Path | None:
+    if report is None:
+        return out.with_name(f"{out.stem}.report.html")
+    return None if str(report) == "none" else report

@@ -21,6 +21,8 @@ class TagTable:
 
     Attributes:
         rows: file -> its tags: of the vocabulary, in its order, with what they imply.
+        beyond: file, or picture that it names -> its words that are no tags of the vocabulary,
+            of those that have any: rules may still look at them.
         ignored: tags that are known, but not to this vocabulary, and how often they stood there.
         unknown: words that are no tag, and how often they stood there; of different ones the first
             100,000 are counted.
@@ -31,6 +33,7 @@ class TagTable:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.rows: dict[str, tuple[str, ...]] = {}
+        self.beyond: dict[str, tuple[str, ...]] = {}
         self.ignored: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.contradictions: Counter[str] = Counter()
@@ -111,6 +114,8 @@ class TagTable:
             key = name if name in self.rows or last[short] > 1 else short
             if key in self.rows:
                 found[name] = self.rows[key]
+                if key in self.beyond:
+                    self.beyond[name] = self.beyond[key]
         return found
 
     def _add(self, file: str, tags: str, place: str, *, strict: bool) -> None:
@@ -125,6 +130,9 @@ class TagTable:
                 if not self._known(word):
                     raise UnknownTagError(word, self._every.nearest(word), place)
         self.rows[name] = self.understand(words)
+        beyond = tuple(word for word in words if self._known(word) not in self.vocabulary)
+        if beyond:
+            self.beyond[name] = beyond
 
     def _resolve(self, word: str) -> str:
         """The tag's name; "" for a word that is none, which is counted."""
