@@ -28,6 +28,7 @@ from kaogen.errors import ConfigError, KaogenError, missing_extra
 # Command -> the line that `kaogen --help` shows for it; its module is kaogen.cli.<command>.
 COMMANDS = {
     "prepare": "Turn a folder or zip of faces with tags into a data set file.",
+    "data": "Look at data sets, count, check, merge, split and convert them.",
     "train": "Train a model on a data set file; run again to resume.",
     "export": "Make a model file from a training run.",
     "draw": "Draw characters from traits.",
