@@ -77,7 +77,7 @@ def map_columns(
     if vocabulary is None:
         keys: dict[str, str] = {}
         for place, word in enumerate(columns):
-            if word is not None and _may_be_a_name(plain_name(word)):
+            if word is not None and may_be_a_name(plain_name(word)):
                 name = keys.setdefault(fold(plain_name(word)), plain_name(word))
                 found.setdefault(name, []).append(place)
         names = tuple(found)
@@ -94,7 +94,8 @@ def map_columns(
     return names, np.array(sources, dtype=np.intp), starts.astype(np.intp)
 
 
-def _may_be_a_name(name: str) -> bool:
+def may_be_a_name(name: str) -> bool:
+    """Whether a vocabulary can have a tag of this name."""
     try:
         Vocabulary([name])
     except InputError:
