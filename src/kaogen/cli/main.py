@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": "Start the website and its API.",
     "summary": "Print the layer tables of the networks.",
     "tagger": "Train the tagger, or apply it to a data set.",
+    "tags": "Choose tags from a tagged set, or show what a tagger sees.",
 }
 
 _HELP = """Anime character faces from traits you pick.
