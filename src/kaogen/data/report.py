@@ -125,9 +125,13 @@ def _hero(
     height, width = archive.resolution
     words = f"{len(tags.names):,} tags" if tags is not None else "no labels"
     lead = f"{len(archive):,} faces of {width} × {height} pixels, {words}."
-    tiles = [("faces", f"{len(archive):,}"), ("file size", _bytes(archive.path.stat().st_size))]
+    tiles = [
+        ("faces", f"{len(archive):,}"),
+        ("pixels", f"{width} × {height}"),
+        ("file size", _bytes(archive.path.stat().st_size)),
+    ]
     if tags is not None:
-        tiles.insert(1, ("tags on a face", f"{tags.shown.sum(axis=1).mean():.1f}"))
+        tiles.append(("tags on a face", f"{tags.shown.sum(axis=1).mean():.1f}"))
     if report is not None:
         out = sum(count for _, count, _ in report.reasons())
         tiles.append(("left out", percent(out / max(1, out + report.written))))
@@ -143,7 +147,7 @@ def _hero(
             h("p", "kaogen data set", class_="eyebrow"),
             h("h1", name),
             h("p", lead, class_="lead"),
-            h("dl", *told, class_="tiles"),
+            h("dl", *told, class_="tiles", style=f"--columns:{2 if len(told) == 4 else 3}"),
         ),
         picture,
         class_="hero",
@@ -170,8 +174,8 @@ def _told(archive: Archive) -> list[tuple[str, str]]:
     for key in ("source", "tags", "tagger"):
         told = provenance.get(key)
         if isinstance(told, Mapping):
-            words = [f"{k} {v}" for k, v in told.items() if isinstance(v, str | int | float)]
-            rows.append((key, ", ".join(words)))
+            words = {k: str(v) for k, v in told.items() if isinstance(v, str | int | float)}
+            rows.append((key, ", ".join([words.pop("name", ""), *map(" ".join, words.items())])))
     return [*rows, ("fingerprint", archive.fingerprint)]
 
 

@@ -70,7 +70,7 @@ def left_out_section(report: Summary, rejected: Sequence[Rejected]) -> Part | No
     total = sum(count for _, count, _ in reasons)
     rows = [
         (
-            [_reason(reason), h("small", f"such as {example}: {reason}")],
+            [_reason(reason), h("small", f"such as {example}", _detail(reason, " ({})"))],
             f"{count:,}",
             percent(count / (total + report.written)),
             bar(count / reasons[0][1], "warn"),
@@ -83,7 +83,11 @@ def left_out_section(report: Summary, rejected: Sequence[Rejected]) -> Part | No
     )
     counted = table("Reasons", ("Reason", "Count", "Share of all"), rows)
     return section(
-        "left-out", "Left out", lead, h("div", counted, class_="card wide"), *_faces(rejected)
+        "left-out",
+        "Left out",
+        lead,
+        h("div", counted, class_="card wide stacked"),
+        *_faces(rejected),
     )
 
 
@@ -93,14 +97,19 @@ def _faces(rejected: Sequence[Rejected]) -> list[Html]:
         shown = groups.setdefault(_kind(item.reason), [])
         picture = from_file(item.png, item.name) if len(shown) < _MOST_REJECTED else None
         if picture is not None:
-            detail = re.search(r"\((.*)\)", item.reason)
-            words = detail.group(1) if detail else item.name
+            words = _detail(item.reason) or item.name
             shown.append(h("figure", picture, h("small", words), class_="thumb"))
     return [
         h("div", h("h3", _reason(kind)), h("div", *shown, class_="thumbs"), class_="card reason")
         for kind, shown in groups.items()
         if shown
     ]
+
+
+def _detail(reason: str, form: str = "{}") -> str:
+    """What stands in brackets, or ""."""
+    found = re.search(r"\((.*)\)", reason)
+    return form.format(found.group(1)) if found else ""
 
 
 def _kind(reason: str) -> str:
@@ -128,7 +137,7 @@ def margins_section(pairs: Sequence[tuple[bytes, bytes]]) -> Part | None:
         "The finder's box, and what went into the data set: with margin, hair, ears and ornaments "
         "stay whole."
     )
-    grid = h("div", *cards, class_="grid", style="--least:220px")
+    grid = h("div", *cards, class_="grid pairs", style="--least:220px")
     return section("margin", "Tight and with margin", lead, grid)
 
 
@@ -181,7 +190,7 @@ def twins_section(twins: Sequence[Twin]) -> Part | None:
         "Of two faces whose hashes differ in few bits the larger one is kept. The most different "
         "pairs come first: are they still the same face?"
     )
-    grid = h("div", *cards, class_="grid", style="--least:220px")
+    grid = h("div", *cards, class_="grid pairs", style="--least:220px")
     return section("copies", "Near-duplicates", lead, grid)
 
 

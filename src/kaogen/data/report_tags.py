@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from kaogen.data.report_html import Html, Part, bar, h, percent, section, table
+from kaogen.data.report_html import Html, Part, bar, h, percent, section, table, text
 from kaogen.data.report_pictures import Pixels, image, sheet
 from kaogen.tags import Vocabulary
 
@@ -20,7 +20,8 @@ _MOST_IN_HEAT = 48
 _FACES_PER_SHEET = 12
 _COLUMNS = 6
 _SCORES_SHOWN = 12
-_TIES = 16
+_TIES = 14
+_LEAST_LIFT = 1.2
 _CELL: Final = 15
 _MARGIN: Final = 92
 
@@ -78,11 +79,13 @@ def tag_section(tags: Tags) -> Part:
         caption = f"Faces with each tag of {group}"
         cards.append(h("div", h("h3", group), table(caption, _TAG_HEAD, rows), class_="card"))
     per_face = tags.shown.sum(axis=1)
+    used, without = int((counts > 0).sum()), int((per_face == 0).sum())
     lead = (
-        f"{len(columns)} of {len(tags.names)} tags are used, {per_face.mean():.1f} on a face. "
-        f"{int((per_face == 0).sum()):,} faces have none. Bars are drawn against the most "
-        "frequent tag."
+        f"{used:,} of {len(tags.names):,} tags are used, {per_face.mean():.1f} on a face. "
+        f"{without:,} faces have none."
     )
+    if used > len(columns):
+        lead += f" The {len(columns)} most frequent ones are listed."
     return section("tags", "Tags", lead, h("div", *cards, class_="columns"), _unused(tags))
 
 
@@ -94,7 +97,8 @@ def _unused(tags: Tags) -> Html | None:
     if not missing:
         return None
     more = f" and {len(missing) - 60:,} more" if len(missing) > 60 else ""
-    return h("p", f"On no face: {', '.join(missing[:60])}{more}.", class_="note")
+    words = text(f"On no face: {', '.join(missing[:60])}{more}.", limit=None)
+    return h("p", words, class_="note")
 
 
 def together_section(tags: Tags) -> Part | None:
@@ -108,8 +112,8 @@ def together_section(tags: Tags) -> Part | None:
     names = [tags.names[i] for i in columns]
     share = both / counts[:, None]
     lead = (
-        "Of the faces with the row's tag, how many show the column's: the darker the more. "
-        "A row that is dark in one column says that the model will hardly tell the two apart."
+        "Of the faces with the row's tag, the share that has the column's too: the stronger the "
+        "colour, the more. A model cannot tell two tags apart that always come together."
     )
     heat = h(
         "div",
@@ -145,7 +149,14 @@ def _heat(names: Sequence[str], share: npt.NDArray[np.float64]) -> Html:
             parts.append(h("rect", told, fill_opacity=f"{value:.2f}", **place))
     size = _MARGIN + edge
     label = f"Co-occurrence of {len(names)} tags"
-    return h("svg", *parts, viewBox=f"0 0 {size} {size}", role="img", aria_label=label)
+    return h(
+        "svg",
+        *parts,
+        viewBox=f"0 0 {size} {size}",
+        role="img",
+        aria_label=label,
+        style=f"--most:{1.4 * size:.0f}px",
+    )
 
 
 def _ties(
@@ -160,16 +171,24 @@ def _ties(
     lift[both < least] = 0
     upper = np.triu(lift, 1)
     order = np.argsort(-upper, axis=None, kind="stable")[:_TIES]
+    best = float(upper.max())
     rows = []
     for place in order:
         a, b = divmod(int(place), len(names))
-        if upper[a, b] <= 1:
+        if upper[a, b] < _LEAST_LIFT:
             break
         few, many = (a, b) if counts[a] <= counts[b] else (b, a)
-        share = both[a, b] / counts[few]
-        rows.append((f"{names[few]} → {names[many]}", percent(share), bar(share)))
-    head = h("h3", "Strongest ties", h("small", "of those with the first"))
-    return h("div", head, table("Strongest ties", ("Tags", "Share"), rows), class_="card")
+        share = percent(both[a, b] / counts[few])
+        rows.append(
+            (f"{names[few]} → {names[many]}", share, _times(upper[a, b]), bar(upper[a, b] / best))
+        )
+    head = h("h3", "Strongest ties", h("small", "and how many times chance"))
+    counted = table("Strongest ties", ("Tags", "Share of the first", "Times chance"), rows)
+    return h("div", head, counted, class_="card ties")
+
+
+def _times(lift: float) -> str:
+    return f"× {lift:.1f}" if lift < 10 else f"× {lift:.0f}"
 
 
 def sheets_section(tags: Tags, face: Face) -> Part:
@@ -227,4 +246,4 @@ def spread(items: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
     """At most so many of the items, from all over, the same ones each time."""
     if len(items) <= most:
         return items
-    return items[np.linspace(0, len(items) - 1, most).round().astype(np.intp)]
+    return items[((np.arange(most) + 0.5) * len(items) / most).astype(np.intp)]
