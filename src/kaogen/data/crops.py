@@ -19,17 +19,17 @@ from kaogen.data.faces import Face
 
 Pixels = npt.NDArray[np.uint8]
 
-MARGIN: Final = 0.45
+MARGIN: Final = 0.5
 """Default margin on each side, as a share of the face box's edge."""
 
-_LIFT: Final = 0.12  # of the margin: there is more hair above a face than neck below
+_LIFT: Final = 0.16  # of the margin: there is more hair above a face than neck below
 _BELOW: Final = 0.7  # share of a tall frame's extra height that goes to the shoulders
 _MOVE: Final = 0.4  # of the margin: how far a frame may move to stay inside
 _SHRINK: Final = 0.6  # of the margin: what is left at least before anything is filled
-_FILL: Final = 0.12  # of the frame's side: how much is filled at most before shrinking further
+_FILL: Final = 0.04  # of the frame's side: how much is filled at most before shrinking further
 _STEPS: Final = 24
 _PLAIN: Final = 16  # grey levels that a border varies at most to be plain
-_FADE: Final = 0.12  # of the frame's side: from here outward a filling is all blur
+_FADE: Final = 0.06  # of the frame's side: from here outward a filling is all blur
 _BLUR: Final = 0.04  # of the frame's side
 _STEEPEST: Final = 35.0  # degrees; a face turned further has no eyes to be trusted
 
