@@ -37,6 +37,7 @@ def test_intervals_hold_the_truth_19_times_in_20() -> None:
 def test_shares_stay_within_0_and_1() -> None:
     assert bootstrap(np.ones(10)) == Estimate(1, 1, 1)
     assert bootstrap([0] * 9 + [1]).low == 0
+    assert bootstrap([0.2, 0.4], rounds=0).low == pytest.approx(0.3)
 
 
 def test_of_nothing_there_is_no_share() -> None:

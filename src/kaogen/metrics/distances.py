@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kaogen.errors import InputError
-from kaogen.metrics.estimates import ROUNDS, Estimate, around, bootstrap, draws
+from kaogen.metrics.estimates import MEAN_ROUNDS, ROUNDS, Estimate, around, bootstrap, draws
 from kaogen.metrics.neighbours import Rows, blocks, checked, inside, radii
 
 __all__ = [
@@ -119,7 +119,7 @@ def measure(
     Args:
         real, fake: features [N, D], [M, D].
         rounds: resamples; 0 leaves the intervals out. One of the Frechet distance costs about
-            N D^2 operations, some seconds with 1,280 values a picture.
+            N D^2 operations, some seconds with 1,280 values a picture. Means get at least 1,000.
         seed: of the resampling.
         tell: called with the name of what is computed next.
 
@@ -132,13 +132,14 @@ def measure(
     say("kernel")
     out["kernel"] = _kernel_interval(x, y, rounds, seed)
     say("precision and recall")
+    more = max(rounds, MEAN_ROUNDS) if rounds else 0
     balls = _Balls.of(x, y, K_PRECISION)
-    out["precision"] = bootstrap(balls.precise, rounds=rounds, seed=seed)
-    out["recall"] = bootstrap(balls.recalled, rounds=rounds, seed=seed)
+    out["precision"] = bootstrap(balls.precise, rounds=more, seed=seed)
+    out["recall"] = bootstrap(balls.recalled, rounds=more, seed=seed)
     say("density and coverage")
     counts, filled = inside(y, x, radii(x, K_DENSITY))
-    out["density"] = bootstrap(counts / K_DENSITY, rounds=rounds, seed=seed)
-    out["coverage"] = bootstrap(filled, rounds=rounds, seed=seed)
+    out["density"] = bootstrap(counts / K_DENSITY, rounds=more, seed=seed)
+    out["coverage"] = bootstrap(filled, rounds=more, seed=seed)
     return out
 
 
