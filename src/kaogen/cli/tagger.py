@@ -46,13 +46,11 @@ def train(
     unlabelled: Annotated[
         list[Path] | None, typer.Option(help="Zip of more faces, without labels; may be repeated.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="tagger, judge or trunk: which of the three.")] = (
-        "tagger"
-    ),
+    recipe: Annotated[str, typer.Option(help="tagger or judge.")] = ("tagger"),
     scale: Annotated[float, typer.Option(help="Times the usual number of steps.")] = 1.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; by default all.")] = None,
 ) -> None:
-    """Train the tagger, the judge of models, or the trunk of the discriminator.
+    """Train the tagger, or the judge of models.
 
     The report is of a fifth of the labelled faces, which it never sees. Run again, it goes on
     after the last finished stage.

@@ -42,6 +42,7 @@ class TaggerConfig:
         seed: of the order, the augmentation and the new weights.
         ema: kept of the averaged weights at each step.
         mix: share of each batch drawn from each source, in the order given to `train`.
+        soft_share: of each batch, drawn from faces that teachers have labelled.
         binary_weight: what one yes/no tag weighs beside a colour group.
 
     """
@@ -57,6 +58,7 @@ class TaggerConfig:
     ema: float = 0.99
     mix: tuple[float, ...] = (0.5, 0.36, 0.14)
     binary_weight: float = 0.25
+    soft_share: float = 0.0
 
 
 def make_network(config: TaggerConfig, num_outputs: int) -> TaggerNetwork:
@@ -119,6 +121,7 @@ def loss_of(logits: Tensor, targets: Tensor, weight: Tensor, binary_weight: floa
         logits: [N, outputs].
         targets: [N, outputs] in [0, 1], NaN where nothing is known.
         weight: [N, outputs - colours] times what a "yes" of each tag counts.
+        soft_share: of each batch, drawn from faces that teachers have labelled.
         binary_weight: what one yes/no tag weighs beside a colour group.
 
     """

@@ -120,26 +120,19 @@ def train_tagger(
         check_names(source)
     shelf = Shelf(work)
     sets, test = read_sets(sources, recipe.size, tags, recipe.split_seed)
-    if recipe.teachers:
-        # Not even without their labels: what is measured on must be new.
-        pictures = Pictures([sources[0].faces, *unlabelled], frozenset(test.names))
-        name = f"opinion-{_key(recipe, tags, list(map(str, unlabelled)))}"
-        opinion = shelf.scores(name, lambda: _opinion(shelf, recipe, sources, pictures, report))
-        sets.append(Faces(pictures.read(recipe.size), opinion, weighted=False))
+    # Not even without their labels: what is measured on must be new.
+    pictures = Pictures([sources[0].faces, *unlabelled], frozenset(test.names))
     net: TaggerNetwork | None = None
     for i, config in enumerate(recipe.stages):
-        mix = config.mix
-        if recipe.teachers:
-            rest = 1 - recipe.soft_share
-            mix = (*(rest * share for share in mix[: len(sources)]), recipe.soft_share)
-        net = shelf.network(
-            f"stage{i}",
-            replace(config, mix=mix),
-            tags,
-            net,
-            sets,
-            partial(report, f"stage {i + 1}"),
-        )
+        learn = sets
+        if config.soft_share:
+            assert net is not None, "the first stage has no colours of its own yet"
+            opinion = _opinion(shelf, recipe, sources, pictures, report, net)
+            learn = [*sets, Faces(pictures.read(config.size), opinion, weighted=False)]
+            shares = (*((1 - config.soft_share) * s for s in config.mix[: len(sources)]),)
+            config = replace(config, mix=(*shares, config.soft_share))  # noqa: PLW2901
+        tell = partial(report, f"stage {i + 1}")
+        net = shelf.network(f"stage{i}", config, tags, net, learn, tell)
     assert net is not None
     take_weight_back(net, positive_weight(sets[0]))
     return net, _evaluate(net, sources[0], sets[0], test, tags)
@@ -173,26 +166,34 @@ class Pictures:
 
 
 def _opinion(
-    shelf: Shelf, recipe: Recipe, sources: list[Source], pictures: Pictures, report: Stage
+    shelf: Shelf,
+    recipe: Recipe,
+    sources: list[Source],
+    pictures: Pictures,
+    report: Stage,
+    student: TaggerNetwork,
 ) -> NDArray[np.float32]:
-    """The teachers' mean scores [N, outputs], each picture seen with its mirror image."""
+    """Scores [N, outputs] of the pictures, each seen with its mirror image.
+
+    Yes/no tags are the teachers' mean, colours the student's own.
+    """
     tags = binary_tags(sources[0].labels)
     colours = len(HAIR) + len(EYES)
-    every = [*recipe.teachers, *recipe.colour_teachers]
-    all_scores = []
-    for i, config in enumerate(every):
-        sets, _ = read_sets(sources, config.size, tags, recipe.split_seed)
-        tell = partial(report, f"teacher {i + 1}")
-        net = shelf.network(f"teacher{i}", config, tags, None, sets, tell)
-        all_scores.append(predict(net, pictures.read(config.size)))
-    full = all_scores[: len(recipe.teachers)]
-    return np.concatenate(
-        [
-            np.mean([scores[:, :colours] for scores in all_scores], axis=0),
-            np.mean([scores[:, colours:] for scores in full], axis=0),
-        ],
-        axis=1,
-    ).astype(np.float32)
+    scores = []
+    for i, config in enumerate(recipe.teachers):
+        name = f"teacher{i}"
+
+        def ask(config: TaggerConfig = config, name: str = name) -> NDArray[np.float32]:
+            sets, _ = read_sets(sources, config.size, tags, recipe.split_seed)
+            tell = partial(report, name.replace("teacher", "teacher "))
+            net = shelf.network(name, config, tags, None, sets, tell)
+            return predict(net, pictures.read(config.size))
+
+        zips = [str(path) for path in pictures.zips]
+        scores.append(shelf.scores(f"{name}-says-{_key(config, tags, zips)}", ask))
+    own = predict(student, pictures.read(recipe.size))
+    yes_no = np.mean([s[:, colours:] for s in scores], axis=0)
+    return np.concatenate([own[:, :colours], yes_no], axis=1).astype(np.float32)
 
 
 def _evaluate(
