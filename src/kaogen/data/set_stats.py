@@ -120,13 +120,16 @@ def _pairs(has: npt.NDArray[np.bool_], names: Vocabulary) -> tuple[list[Pair], l
     both = np.rint(real.T @ real).astype(np.int64) if total else np.zeros((0, 0), np.int64)
     single = has.sum(axis=0)
     rivals = [set(members) for members in names.exclusive.values()]
+    implied = {name: set(names.with_implied([name])) for name in names.names}
     found: list[tuple[float, Pair]] = []
     for a in range(len(names)):
         for b in range(a + 1, len(names)):
             expected = single[a] * single[b] / max(total, 1)
             if max(expected, both[a, b]) < _LEAST_TOGETHER or min(single[a], single[b]) == 0:
                 continue
-            if any({names.names[a], names.names[b]} <= rival for rival in rivals):
+            pair_of = {names.names[a], names.names[b]}
+            # What holds by the words' meaning is no news.
+            if any(pair_of <= known for known in (*rivals, *(implied[name] for name in pair_of))):
                 continue
             rare, other = (a, b) if single[a] <= single[b] else (b, a)
             share = both[a, b] / single[rare]

@@ -35,6 +35,7 @@ class ShardSet(FaceSet):
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.shards, told = _open(path)
         self.told = told
         if not self.shards.names:
