@@ -24,6 +24,7 @@ ROOMS = [
     "pngtext",
     "fields",
     "recipe",
+    "avifsize",
     "images",
     "data",
     "nets",

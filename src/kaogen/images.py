@@ -1,14 +1,16 @@
 """One untrusted picture file -> RGB pixels, or the reason why not.
 
 Only JPEG, PNG, WebP and, where Pillow has it, AVIF are opened, told apart by their first bytes
-and never by name. Pixel bombs and scan bombs are refused before anything is decoded, so that one
-file costs at most about a second and 256 MiB.
+and never by name. Bombs of every kind (pixels, scans, chunks, frames within frames) are refused
+before anything is decoded, so that one file costs at most about a second and 256 MiB.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +26,7 @@ from PIL import (
     features,
 )
 
+from kaogen.avifsize import frame_pixels
 from kaogen.errors import ImageError
 
 LARGEST_FILE: Final = 32 * 2**20
@@ -32,19 +35,29 @@ LARGEST_PICTURE: Final = 10**7
 """Pixels of a picture at most."""
 
 _MOST_SCANS: Final = 100
+_MOST_SCANNED: Final = 3 * 10**8
+"""Pixels times scans of a progressive JPEG; encoders make about ten scans."""
+_MOST_PIECES: Final = 20_000
+"""Chunks of a PNG, segments of a JPEG; 32 MiB in libpng's chunks of 8 KiB are 4,096."""
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_JPEG_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7})
+_JPEG_ARITHMETIC: Final = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_JPEG_BARE: Final = frozenset({0x01, 0xD8, 0xD9})  # markers without a length
+_MOST_JUNK: Final = 64 * 1024
+_STRIP: Final = 256  # rows that are converted at a time
 _ORIENTATION: Final = 0x0112
-# EXIF's orientation -> what sets the picture upright.
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 Pixels = npt.NDArray[np.uint8]
+
+# EXIF's orientation -> what sets the picture upright; views, copied once.
+_UPRIGHT: Final[dict[int, Callable[[Pixels], Pixels]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
+}
 
 
 def read_image(
@@ -70,16 +83,14 @@ def read_image(
     if len(data) > LARGEST_FILE:
         raise ImageError(f"the file is larger than {LARGEST_FILE >> 20} MiB.")
     form = sniff(data)
-    if form == "JPEG" and data.count(b"\xff\xda") > _MOST_SCANS:
-        # Each scan goes over the whole picture: a small file could take minutes.
-        raise ImageError(f"the JPEG file has more than {_MOST_SCANS} scans.")
+    _check_bytes(form, data, largest)
     try:
         with warnings.catch_warnings():
             # A stranger's broken EXIF is no news to whoever runs this.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             with _open(form, io.BytesIO(data)) as image:
                 _check(image, form, animated, largest)
-                return np.array(_upright(image))
+                return _upright(image, _to_rgb(image))
     except ImageError:
         raise
     except Exception as error:
@@ -128,21 +139,100 @@ def _check(image: ImageFile.ImageFile, form: str, animated: str, largest: int) -
     if width < 1 or height < 1:
         raise ImageError("the picture has no pixels.")
     if width * height > largest:
-        raise ImageError(f"the picture has {width}x{height} pixels; {largest:,} are allowed.")
+        raise ImageError(_too_many_pixels(width, height, largest))
     if animated == "refuse" and getattr(image, "n_frames", 1) > 1:
         raise ImageError(f"the {form} file is animated.")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    rgb = _to_rgb(image)
+def _check_bytes(form: str, data: bytes, largest: int) -> None:
+    """Refuse what would cost much before Pillow could say how large it is."""
+    if form == "JPEG":
+        _check_jpeg(data)
+    elif form == "PNG":
+        _check_png(data)
+    elif form == "WebP":
+        width, height = _webp_size(data)
+        if width * height > largest:
+            raise ImageError(_too_many_pixels(width, height, largest))
+    elif form == "AVIF" and frame_pixels(data) > 2.5 * largest:
+        # A picture, its transparency, a preview.
+        raise ImageError("the AVIF file holds larger frames than it says.")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Walk from marker to marker, as libjpeg will, up to the end of the picture.
+
+    What follows it does not count: phones put whole films there.
+    """
+    at, junk, scans, pixels = 2, 0, 0, 0
+    for _ in range(_MOST_PIECES):
+        marker = _JPEG_MARKER.search(data, at)
+        # Pillow passes over junk before the first scan byte by byte.
+        junk += 0 if scans else (marker.start() if marker else len(data)) - at
+        if junk > _MOST_JUNK:
+            raise ImageError("the JPEG file is damaged (junk between its segments).")
+        if marker is None or (marker[0] == b"\xff\xd9" and scans):
+            return
+        kind, at = marker[0][1], marker.end()
+        if kind in _JPEG_ARITHMETIC:
+            raise ImageError("the JPEG file has arithmetic coding.")  # rare, slow, and no use
+        if kind in _JPEG_FRAMES:
+            height, width = data[at + 3 : at + 5], data[at + 5 : at + 7]
+            pixels = max(pixels, int.from_bytes(height) * int.from_bytes(width))
+        scans += kind == 0xDA
+        if scans > _MOST_SCANS or scans * pixels > max(_MOST_SCANNED, pixels):
+            # Each scan goes over the whole picture: a small file could take minutes.
+            raise ImageError(f"the JPEG file has {scans} scans or more, too many for its size.")
+        at += 0 if kind in _JPEG_BARE else int.from_bytes(data[at : at + 2])
+    raise ImageError(f"the JPEG file has more than {_MOST_PIECES:,} segments.")
+
+
+def _check_png(data: bytes) -> None:
+    at = 8
+    for _ in range(_MOST_PIECES):
+        if at + 8 > len(data):
+            return
+        at += 12 + int.from_bytes(data[at : at + 4])
+    raise ImageError(f"the PNG file has more than {_MOST_PIECES:,} chunks.")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Size by the first chunk, which the decoder makes room for; (0, 0) for an unknown one."""
+    kind, head = data[12:16], data[20:30]
+    if len(head) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return int.from_bytes(head[4:7], "little") + 1, int.from_bytes(head[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = head[6:8], head[8:10]
+        return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
+    return 0, 0
+
+
+def _upright(image: Image.Image, pixels: Pixels) -> Pixels:
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         turn = None  # broken EXIF does not spoil the picture
-    return rgb.transpose(turn) if turn is not None else rgb
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: ImageFile.ImageFile) -> Pixels:
+    """The whole picture by strips, so that no second copy of it is made on the way."""
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        strip = image.crop((0, top, width, bottom))
+        pixels[top:bottom] = np.asarray(_strip_to_rgb(strip))
+    return pixels
+
+
+def _strip_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bits(image)
     if image.has_transparency_data:
@@ -161,6 +251,10 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     if isinstance(clear, int):
         grey[deep == clear] = 255
     return Image.fromarray(grey).convert("RGB")
+
+
+def _too_many_pixels(width: int, height: int, largest: int) -> str:
+    return f"the picture has {width}x{height} pixels; {largest:,} are allowed."
 
 
 def _reason(error: Exception) -> str:
