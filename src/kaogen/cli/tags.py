@@ -158,19 +158,26 @@ def _open(
 
 
 def _read(paths: Sequence[Path]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """Name and pixels of every picture; ImageError with the name when one is refused."""
+    """Name and pixels of every picture; of a folder, those that can be read.
+
+    Raises:
+        ImageError: a picture that was named itself is refused.
+    """
     from kaogen.data.sources import open_source
     from kaogen.errors import ImageError
     from kaogen.images import read_image
 
     for path in paths:
-        source = open_source(path) if path.is_dir() else None
-        for name in source.names if source is not None else (path,):
-            shown = path / name if source is not None else path
+        folder = path.is_dir()
+        for shown in [path / name for name in open_source(path).names] if folder else [path]:
             try:
-                yield str(shown), read_image(shown)
+                pixels = read_image(shown)
             except ImageError as error:
-                raise ImageError(f"{shown}: {error.message}") from error
+                if not folder:
+                    raise ImageError(f"{shown}: {error.message}") from error
+                typer.echo(f"{shown}: {error.message}", err=True)
+                continue
+            yield str(shown), pixels
 
 
 def _scores(judge: AnyTagger, face: npt.NDArray[np.uint8]) -> dict[str, Any]:

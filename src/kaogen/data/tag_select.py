@@ -34,6 +34,7 @@ _UNSURE = 0.4
 _MOSTLY_TOLD = 0.6
 _MAX_FILE = 2**20
 _NEAR = 15
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -292,9 +293,11 @@ def _entropy(share: Column) -> Column:
 
 def _conditional(shown: npt.NDArray[np.bool_]) -> Matrix:
     """``H(X_i | X_j) / H(X_i)``, ``[T, T]``; 1 where i is the same for every face."""
-    table = shown.astype(np.float32)
-    count = len(table)
-    both = (table.T @ table).astype(np.float64) / count  # exact: counts below 2^24
+    together = np.zeros((shown.shape[1],) * 2)
+    for start in range(0, len(shown), _CHUNK):
+        table = shown[start : start + _CHUNK].astype(np.float32)
+        together += table.T @ table
+    both = together / len(shown)
     share = np.diag(both)
     own = _entropy(share)
     cells = [both, share[:, None] - both, share[None] - both]

@@ -1,7 +1,7 @@
 """A tagged set of faces as one table: which face shows which tag, and how well that is known.
 
 Read from an archive (labels, scores), a CSV ``file,tags``, sidecars, or by asking a tagger. Of sets
-of more than 100,000 faces an even sample is taken.
+of more than 50,000 faces an even sample is taken.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Column = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
 Shown = npt.NDArray[np.bool_]
 
-_MOST_FACES = 100_000
-_MOST_TAGS = 2_000
+_MOST_FACES = 50_000
+_MOST_TAGS = 1_000
 _CHUNK = 32
 # What a slightly tighter crop keeps of height and width.
 _TIGHT = 0.84
@@ -182,7 +182,7 @@ def _sidecar_rows(source: Source, progress: Progress | None) -> list[list[str]]:
 
 
 def _from_rows(rows: Sequence[Sequence[str]], source: str) -> Tagged:
-    """Words as people wrote them; the 2,000 most frequent tags among them."""
+    """Words as people wrote them; the 1,000 most frequent tags among them."""
     known = Vocabulary([*PAPER_TAGS, *EXTRA_TAGS])
     names: dict[str, str | None] = {}
 
