@@ -30,6 +30,7 @@ COMMANDS = {
     "prepare": "Turn a folder or zip of faces with tags into a data set file.",
     "data": "Look at data sets, count, check, merge, split and convert them.",
     "train": "Train a model on a data set file; run again to resume.",
+    "eval": "Say how real, varied, obedient and original a model's characters are.",
     "export": "Make a model file from a training run.",
     "draw": "Draw characters from traits.",
     "serve": "Start the website and its API.",

@@ -69,8 +69,11 @@ def text(words: str, limit: int | None = _LONGEST_TEXT) -> Html:
     return Html(escape(seen, quote=True))
 
 
-def page(title: str, *body: Child) -> str:
-    """A whole page in the look of kaogen's site, light and dark, without scripts."""
+def page(title: str, *body: Child, style: str = "") -> str:
+    """A whole page in the look of kaogen's site, light and dark, without scripts.
+
+    ``style`` is more CSS, trusted, after the shared one.
+    """
     head = h(
         "head",
         h("meta", charset="utf-8"),
@@ -79,7 +82,7 @@ def page(title: str, *body: Child) -> str:
         h("meta", name="color-scheme", content="light dark"),
         h("meta", name="robots", content="noindex"),
         h("title", title),
-        Html(f"<style>{_style()}</style>"),
+        Html(f"<style>{_style()}{style}</style>"),
     )
     return f"<!doctype html>\n{h('html', head, h('body', *body), lang='en')}\n"
 

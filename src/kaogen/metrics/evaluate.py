@@ -74,7 +74,7 @@ class Plan:
     @property
     def sweep(self) -> int:
         """Characters per truncation of the sweep."""
-        return max(48, self.count // 10)
+        return max(100, self.count // 10)
 
     @property
     def walks(self) -> int:

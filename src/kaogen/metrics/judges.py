@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from kaogen.metrics.features import TaggerFeatures
 from kaogen.metrics.subject import Bits, Floats, Pixels
+from kaogen.tags import EXCLUSIVE, Vocabulary
 
 _LEAST = 1e-4
+_RIVALS = tuple(EXCLUSIVE.values())
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,20 @@ class Judge:
         self._columns = [i for i, _ in known]
         self.tags = tuple(name for _, name in known)
         self._place = {name: place for place, name in enumerate(self.tags)}
+        self._read_rules()
+
+    def _read_rules(self) -> None:
+        """The tagger's rules as arrays over its A scores."""
+        rules, words = self.features.tagger.rules, [r.name for r in self.features.tagger.rules]
+        grouped = {i for columns in self.features.tagger.exclusive.values() for i in columns}
+        self._learnt = np.array([rule.learnt for rule in rules])
+        self._limits = np.array([rule.threshold for rule in rules], np.float32).clip(1e-6)
+        self._free = self._learnt & np.array([i not in grouped for i in range(len(rules))])
+        near = [[i for i, w in enumerate(words) if w in r and self._free[i]] for r in _RIVALS]
+        self._rivals = [columns for columns in near if len(columns) > 1]
+        vocabulary = Vocabulary(words)
+        closure = [vocabulary.encode(vocabulary.with_implied([word])) for word in words]
+        self._implied = np.array(closure) > 0.5
 
     def __call__(self, images: Pixels) -> tuple[Bits, Floats, Floats]:
         """Look at pictures [n, H, W, 3]: the parts of `Seen`."""
@@ -111,12 +127,19 @@ class Judge:
         return Seen(self.verdicts(scores), scores[:, self._columns], features)
 
     def verdicts(self, scores: Floats) -> Bits:
-        """Which tags count, bool [n, T], by all the scores [n, A] of the tagger."""
-        shown = np.zeros((len(scores), len(self.tags)), dtype=np.bool_)
-        for i, row in enumerate(scores):
-            for tag, _ in self.features.tagger.tags(row):
-                shown[i, self._place[tag]] = True
-        return shown
+        """Which tags count, bool [n, T], by all the scores [n, A]: `Tagger.tags` for many rows."""
+        shown = (scores >= self._limits) & self._free
+        for columns in self._rivals:
+            # Of several the one furthest above its threshold, of equals the last, as for one row.
+            margin = np.where(shown[:, columns], scores[:, columns] / self._limits[columns], -1)
+            best = len(columns) - 1 - margin[:, ::-1].argmax(axis=1)
+            shown[:, columns] &= np.arange(len(columns)) == best[:, np.newaxis]
+        for group in self.features.tagger.exclusive.values():
+            winner = np.asarray(group)[scores[:, group].argmax(axis=1)]
+            shown[np.arange(len(scores)), winner] = True
+        shown &= self._learnt
+        found: Bits = (shown @ self._implied)[:, self._columns]
+        return found
 
     def knows(self, tag: str) -> bool:
         """Whether it judges this tag."""
