@@ -99,6 +99,11 @@ def test_foreign_tags_are_mapped_onto_the_vocabulary() -> None:
     assert names == ("hair clip", "silver hair", "twin tails", "male")
     assert sources.tolist() == [6, 1, 0, 2, 5]
     assert starts.tolist() == [0, 1, 2, 4]
+    # A colour beyond the vocabulary stays, or the best of the others would win.
+    assert map_columns(["red_hair", "blue_hair"], Vocabulary(["blue hair"]))[0] == (
+        "blue hair",
+        "red hair",
+    )
     own = [*columns, "^_^", ";d", "|_|", "fate_(series)", "o_o", ":d", "grey hair"]
     names, sources, starts = map_columns(own, None)
     assert names[:3] == ("twintails", "grey hair", "low twintails")

@@ -88,7 +88,7 @@ def test_what_is_of_no_use_is_left_out_with_its_reason() -> None:
         "1girl": coin(0.9),
         "thighhighs": coin(0.3),
         "bangs": coin(0.99),
-        "tears": np.arange(4000) < 3,
+        "tears": np.arange(4000) < 6,
         "fang": np.zeros(4000),
     }
     data = tagged(shown)
@@ -99,8 +99,9 @@ def test_what_is_of_no_use_is_left_out_with_its_reason() -> None:
         "1girl": "known to say nothing of a face",
         "thighhighs": "known to lie outside a face crop",
         "bangs": "nearly every face shows it",
-        "tears": "too few faces show it",
+        "tears": "too few faces show it: 10 are needed",
     }
+    assert "needed" not in reasons(data, 1, least=6)["tears"]
     assert "thighhighs" in chosen(data, 59, prior=False)
     assert chosen(data, 2, keep=["TEARS"]) == ["tears", "smile"]
     assert reasons(data, 1, drop="^ha|bang")["hat"] == "dropped, as asked"

@@ -76,6 +76,7 @@ def select(
     prior: Annotated[
         bool, typer.Option(help="Leave out tags that are known to be no use for faces.")
     ] = True,
+    least: Annotated[int, typer.Option(help="Fewest faces that must show a tag.")] = 10,
     near: Annotated[int, typer.Option(help="Near misses to tell.")] = 15,
 ) -> None:
     """Choose the N most useful tags of a tagged set.
@@ -98,7 +99,7 @@ def select(
     judge = _open(tagger, combine, threshold, thresholds)
     with bar("looking") as progress:
         tagged = read_tagged(data, judge, look=look, progress=progress)
-    chosen = choose(tagged, count, keep=keep or (), drop=drop, prior=prior, near=near)
+    chosen = choose(tagged, count, keep=keep or (), drop=drop, prior=prior, least=least, near=near)
     if out is not None:
         chosen.write(out)
     _tell(chosen, count, len(tagged.shown), out)

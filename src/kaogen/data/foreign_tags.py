@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kaogen.errors import InputError
-from kaogen.tags import EXTRA_TAGS, Vocabulary, fold
+from kaogen.tags import EXTRA_TAGS, PAPER_TAGS, Vocabulary, fold
 
 # tag: narrower tags that Danbooru tags instead of it, or counts to it
 _NARROWER = """
@@ -69,7 +69,7 @@ def map_columns(
 ) -> tuple[tuple[str, ...], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Which columns mean which tag.
 
-    Returns the names in the vocabulary's order, then those of EXTRA_TAGS (in the columns' order
+    Returns the names in the vocabulary's order, then the other known ones (in the columns' order
     without a vocabulary); the columns sorted by name; and where each name's columns start. Tags
     that could be no name of a vocabulary (such as ``;d``, which would be read as two) are left out.
     """
@@ -82,7 +82,9 @@ def map_columns(
                 found.setdefault(name, []).append(place)
         names = tuple(found)
     else:
-        beyond = Vocabulary([name for name in EXTRA_TAGS if name not in vocabulary])
+        # All known tags stay: red hair must not pass for the best of two other colours.
+        known = (*PAPER_TAGS, *EXTRA_TAGS)
+        beyond = Vocabulary([name for name in known if name not in vocabulary])
         for place, word in enumerate(columns):
             tag = None if word is None else resolve(word, vocabulary, beyond)
             if tag is not None:

@@ -27,7 +27,7 @@ from kaogen.tags import Vocabulary
 Matrix = npt.NDArray[np.float64]
 
 _FORMAT, _VERSION = "kaogen-tags", 1
-_LEAST_FACES = 10
+LEAST_FACES = 10
 _LEAST_SHARE = 0.001
 _MOST_SHARE = 0.95
 _UNSURE = 0.4
@@ -151,6 +151,7 @@ def select(
     keep: Iterable[str] = (),
     drop: str = "",
     prior: bool = True,
+    least: int = LEAST_FACES,
     near: int = _NEAR,
 ) -> Selection:
     """Choose ``count`` tags of a tagged set, or fewer where fewer are of use.
@@ -161,6 +162,7 @@ def select(
         keep: tags that are chosen first, whatever speaks against them.
         drop: regular expression; tags in which it is found are not chosen.
         prior: leave out tags that are known to be no use for faces (``tag_prior``).
+        least: fewest faces that must show a tag; a thousandth of them must, too.
         near: how many near misses to tell.
 
     Raises:
@@ -175,7 +177,7 @@ def select(
         raise ConfigError(f"--drop {drop} is no regular expression ({error}).") from error
     words = Vocabulary(tagged.names)
     kept = [words.index(words.resolve(word, where="--keep")) for word in keep]
-    against = [_against(tagged, i, prior=prior) for i in range(len(tagged.names))]
+    against = [_against(tagged, i, prior=prior, least=least) for i in range(len(tagged.names))]
     for i, name in enumerate(tagged.names):
         if dropped is not None and dropped.search(name):
             against[i] = "dropped, as asked"
@@ -252,7 +254,7 @@ class _Race:
         return _choice(self.tagged, *row, reason)
 
 
-def _against(tagged: Tagged, i: int, *, prior: bool) -> str:
+def _against(tagged: Tagged, i: int, *, prior: bool, least: int) -> str:
     """What rules a tag out from the start; "" for nothing."""
     share, name = float(tagged.share[i]), tagged.names[i]
     faces = round(share * tagged.total)
@@ -260,8 +262,9 @@ def _against(tagged: Tagged, i: int, *, prior: bool) -> str:
         return "no face shows it"
     if prior and why_useless(name):
         return why_useless(name)
-    if faces < _LEAST_FACES or share < _LEAST_SHARE:
-        return "too few faces show it"
+    least = max(least, round(_LEAST_SHARE * tagged.total))
+    if faces < least:
+        return f"too few faces show it: {least:,} are needed"
     return "nearly every face shows it" if share > _MOST_SHARE else ""
 
 

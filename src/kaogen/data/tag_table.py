@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kaogen.errors import LabelError, UnknownTagError
-from kaogen.tags import EXTRA_TAGS, Vocabulary, fold
+from kaogen.tags import EXTRA_TAGS, PAPER_TAGS, Vocabulary, fold
 
 _MOST_UNKNOWN: Final = 100_000
 _ALIKE: Final = 0.8  # difflib's ratio from which an unknown word looks like a slip of a tag
@@ -37,7 +37,8 @@ class TagTable:
         self.ignored: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.contradictions: Counter[str] = Counter()
-        beyond = [name for name in EXTRA_TAGS if name not in vocabulary]
+        known = (*PAPER_TAGS, *EXTRA_TAGS)
+        beyond = [name for name in known if name not in vocabulary]
         self._every = Vocabulary([*vocabulary.names, *beyond])
         self._resolved: dict[str, str] = {}
 
@@ -74,7 +75,7 @@ class TagTable:
         return self.clean(name for name in found if name)
 
     def clean(self, tags: Iterable[str], *, imply: bool = True) -> tuple[str, ...]:
-        """Tags (spelled as in the vocabulary or in EXTRA_TAGS) -> the label's tags.
+        """Tags (spelled as in the vocabulary or as kaogen spells them) -> the label's tags.
 
         Counts what it leaves out in ``ignored`` and ``contradictions``. ``imply`` adds what the
         tags imply; a tagger has done that itself, within what it has learnt.
