@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from peers_judge import compare, grid, report, table
 from peers_methods import METHODS, say, train
 
 
-def options() -> argparse.Namespace:
+def options(words: Sequence[str] | None) -> argparse.Namespace:
     names = ",".join(m.name for m in METHODS)
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
@@ -40,17 +41,19 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20, help="resamples behind an interval")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def main() -> None:
-    given = options()
+def main(words: Sequence[str] | None = None) -> None:
+    given = options(words)
     # Said aloud even where it is the default: left unsaid, bf16 convolutions are slow.
     torch.set_num_threads(given.threads)
     wanted = given.methods.split(",")
     methods = [m for m in METHODS if m.name in wanted]
     if len(methods) != len(wanted):
-        raise ConfigError(f"--methods {given.methods}: known are {[m.name for m in METHODS]}.")
+        raise ConfigError(
+            f"--methods {given.methods}: known are {', '.join(m.name for m in METHODS)}."
+        )
     archive = Archive.open(given.data)
     if archive.labels is None or archive.vocabulary is None:
         raise LabelError(f"{given.data} has no tags.", hint="Prepare it with --tags or --tagger.")

@@ -106,7 +106,7 @@ class Dcgan:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Average the normalisations' statistics over 50 batches of the final weights.
+        """Average the normalisations' statistics over 20 batches of the final weights.
 
         While training they trail behind weights that no longer are: a kindness to this peer.
         """
@@ -114,7 +114,7 @@ class Dcgan:
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
                 module.momentum = None  # a plain mean
-        for i in range(50):
+        for i in range(20):
             wanted = torch.from_numpy(self.data.labels[self.rows.random(self.seen + i, BATCH)])
             source = torch_rng("z", self.seed, self.seen + i)
             self.g(torch.randn(BATCH, Z_DIM, generator=source), wanted)

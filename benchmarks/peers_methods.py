@@ -171,7 +171,7 @@ def train(method: Method, archive: Archive, folder: Path, minutes: float, seed: 
         "torch": torch.__version__,
     }
     save(folder, generator, state)
-    return Trained(method, state, generator.requires_grad_(False))
+    return load(method, folder, asked, archive)  # what was saved is what is judged
 
 
 def teach(name: str, run: Learner, minutes: float) -> tuple[float, dict[str, float]]:
@@ -215,7 +215,7 @@ def load(method: Method, folder: Path, asked: dict[str, Any], archive: Archive) 
     assert archive.labels is not None
     generator = method.empty(archive.labels.shape[1])
     generator.load_state_dict(load_file(weights))
-    say(f"{method.name:10} {state['seen']:,} images, finished before")
+    say(f"{method.name:10} finished with {state['seen']:,} images")
     return Trained(method, state, generator.eval().requires_grad_(False))
 
 
