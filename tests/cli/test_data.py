@@ -154,7 +154,16 @@ def test_convert_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = str(tmp_path / "new.zip")
     assert main(["data", "convert", str(folder), "-o", out]) == 0
     assert main(["data", "stats", out]) == 0
-    assert "column 2" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 label columns without names" in said
+    assert "column 2" in said
+    names = tmp_path / "names.txt"
+    names.write_text("red hair\nhat\nsmile\n")
+    assert main(["data", "convert", str(folder), "--vocabulary", str(names), "-o", out]) == 0
+    assert main(["data", "stats", out]) == 0
+    assert "3 tags, 1.0 a face" in capsys.readouterr().out
+    assert main(["data", "convert", str(folder), "--vocabulary", "paper", "-o", out]) == 3
+    assert "the vocabulary 59 tags" in capsys.readouterr().err
     with (folder / "old-r04.tfrecords").open("r+b") as file:
         file.truncate(1000)
     assert main(["data", "convert", str(folder), "-o", out]) == 3

@@ -14,6 +14,7 @@ from data.records import write_tfrecords
 from kaogen.data.archive import Item, write_archive
 from kaogen.data.archive_writer import encode_png
 from kaogen.data.set_check import check
+from kaogen.data.webdataset_out import write_webdataset
 from kaogen.tags import Vocabulary
 
 TAGS = Vocabulary(["pink hair", "smile"])
@@ -143,4 +144,12 @@ def test_other_kinds_are_read_through(tmp_path: Path) -> None:
     data[-10] ^= 1
     path.write_bytes(data)
     assert check(folder).faults == [f"{path}: record 2 fails its checksum."]
+    shards = tmp_path / "faces.tar"
+    write_webdataset(shards, [Item(face(1)), Item(face(2))], shard_size=1)
+    assert check(shards).faults == []
+    second = tmp_path / "faces-000001.tar"
+    second.write_bytes(second.read_bytes() + bytes(512))
+    assert check(shards).faults == [
+        "faces-000001.tar is not what its index says: its SHA-256 differs."
+    ]
     assert "does not exist" in check(tmp_path / "none").faults[0]

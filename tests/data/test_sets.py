@@ -79,6 +79,13 @@ def test_tfrecords_become_an_archive(tmp_path: Path) -> None:
     assert Archive.open(out).resolution == (8, 8)
     with pytest.raises(ConfigError, match=r"It has: 4, 8, 16"):
         convert(folder, out, size=64)
+    three = Vocabulary(["a", "b", "c"])
+    convert(folder, out, vocabulary=three)
+    assert Archive.open(out).vocabulary == three
+    with pytest.raises(LabelError, match="names its labels itself"):
+        convert(out, tmp_path / "x.zip", vocabulary=Vocabulary(["c", "b", "a"]))
+    with pytest.raises(LabelError, match="labels of 3 numbers, the vocabulary 5 tags"):
+        convert(folder, out, vocabulary=TAGS)
     grey = write_tfrecords(tmp_path / "grey", [image[:, :, :1] for image in images])
     convert(grey, out)
     assert Archive.open(out).channels == 1

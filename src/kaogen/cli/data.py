@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from kaogen.cli.bars import bar
 from kaogen.errors import ConfigError
+from kaogen.tags import PAPER, Vocabulary
 
 _HELP = """Look at data sets, count, check, merge, split and convert them.
 
@@ -132,7 +133,7 @@ def check(
     with bar("checking") as progress:
         checked = look(file, progress)
     for fault in checked.faults if every else checked.faults[:_MOST_FAULTS]:
-        _say(f"{file}: {fault}")
+        _say(fault if fault.startswith(f"{file}") else f"{file}: {fault}")
     left = len(checked.faults) - _MOST_FAULTS
     if left > 0 and not every:
         _say(f"... and {left:,} more; --all names them.")
@@ -249,22 +250,47 @@ def convert(
             "or the faces resized."
         ),
     ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="paper|FILE",
+            help="Names for labels that have none: the paper's 59 tags, or a file with a tag a "
+            "line.",
+        ),
+    ] = None,
     shard_size: ShardSize = 10_000,
 ) -> None:
     """Turn TFRecords, StyleGAN2-ADA zips, WebDataset shards or archives into one of the last two.
 
     \b
     Example:
-      kaogen data convert tfrecords/faces/ --size 64 -o faces.zip
+      kaogen data convert tfrecords/faces/ --size 64 --vocabulary tags.txt -o faces.zip
       kaogen data convert faces.zip -o faces.tar --shard-size 5000
     """
     from kaogen.data.convert import convert as turn
 
     with bar("converting") as progress:
-        count = turn(file, out, size=size, shard_size=shard_size, progress=progress)
+        count = turn(
+            file,
+            out,
+            size=size,
+            vocabulary=_names(vocabulary),
+            shard_size=shard_size,
+            progress=progress,
+        )
     shards = -(-count // shard_size)
     where = f"{out.stem}-000000.tar to -{shards - 1:06d}.tar" if out.suffix == ".tar" else str(out)
     _say(f"{where}: {count:,} faces")
+
+
+def _names(word: str | None) -> Vocabulary | None:
+    if word is None:
+        return None
+    if word == "paper":
+        return PAPER
+    from kaogen.data.tag_select import read_vocabulary
+
+    return read_vocabulary(Path(word))
 
 
 def _say(text: str, *, to_stderr: bool = False) -> None:

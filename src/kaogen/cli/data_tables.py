@@ -26,8 +26,9 @@ def show_stats(name: str, stats: Stats) -> None:
     if not stats.labelled:
         console.print("no labels")
         return
+    what = "tags" if stats.named else "label columns without names"
     console.print(
-        f"{stats.label_width} tags, {stats.tags_per_face:.1f} a face, "
+        f"{stats.label_width} {what}, {stats.tags_per_face:.1f} a face, "
         f"{stats.combinations:,} different rows; {stats.untagged:,} faces with none"
     )
     if stats.scores:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kaogen.data.archive import Item, write_archive
-from kaogen.data.sets import open_set
+from kaogen.data.sets import FaceSet, open_set
 from kaogen.data.webdataset_out import SHARD_SIZE, write_webdataset
-from kaogen.errors import ConfigError
+from kaogen.errors import ConfigError, LabelError
 from kaogen.tags import Vocabulary
 
 Progress = Callable[[int, int], None]
@@ -24,6 +24,7 @@ def convert(
     out: Path,
     *,
     size: int | None = None,
+    vocabulary: Vocabulary | None = None,
     shard_size: int = SHARD_SIZE,
     progress: Progress | None = None,
 ) -> int:
@@ -33,15 +34,19 @@ def convert(
         path: anything that :func:`~kaogen.data.sets.open_set` reads.
         out: ``.zip`` for an archive, ``.tar`` for WebDataset shards.
         size: longer edge in pixels; of TFRecords that resolution is taken, else faces are resized.
+        vocabulary: names for the labels' columns of a set that has none, as TFRecords have none.
         shard_size: faces of a WebDataset shard.
         progress: called with (done, total) after each face.
 
     Raises:
         DataError: the set cannot be read or the new one not written.
+        LabelError: the vocabulary does not fit the labels, or they have names already.
         ConfigError: an option that cannot be.
     """
     check_outputs([out], [path])
     faces = open_set(path, size)
+    if vocabulary is not None:
+        faces.vocabulary = _named(faces, vocabulary)
     return write_set(
         out,
         told(faces.items(), len(faces), progress),
@@ -50,6 +55,17 @@ def convert(
         faces.score_names,
         shard_size=shard_size,
     )
+
+
+def _named(faces: FaceSet, vocabulary: Vocabulary) -> Vocabulary:
+    if faces.vocabulary is not None and faces.vocabulary != vocabulary:
+        raise LabelError(f"{faces.path} names its labels itself; other names would be wrong.")
+    width = 0 if faces.labels is None else faces.labels.shape[1]
+    if width != len(vocabulary):
+        raise LabelError(
+            f"{faces.path} has labels of {width} numbers, the vocabulary {len(vocabulary)} tags."
+        )
+    return vocabulary
 
 
 def write_set(

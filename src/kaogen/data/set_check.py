@@ -34,6 +34,7 @@ from kaogen.data.archive_writer import (
     TAGS_NAME,
 )
 from kaogen.data.sets import decode, digest, open_set
+from kaogen.data.webdataset_in import ShardSet
 from kaogen.errors import ArchiveError, DataError, InputError
 from kaogen.tags import Vocabulary
 
@@ -73,6 +74,8 @@ def _check_other(path: Path, progress: Progress | None) -> Checked:
     checked = Checked()
     faces = open_set(path)
     twice = _Twins()
+    if isinstance(faces, ShardSet):
+        checked.faults.extend(faces.broken_shards())
     try:
         for item in faces.items():
             checked.faults.extend(twice.look(item.source, digest(decode(item))))

@@ -52,6 +52,7 @@ class Stats:
         most_of_one: faces of the picture that gave most.
         labelled: faces with a label.
         label_width: numbers of a label.
+        named: whether the columns have names; else ``tags`` has "column 0" and so on.
         tags: tag -> faces that have it, in the vocabulary's order.
         untagged: faces with a label in which nothing is set.
         tags_per_face: mean.
@@ -70,6 +71,7 @@ class Stats:
     most_of_one: int
     labelled: int
     label_width: int
+    named: bool
     tags: dict[str, int]
     untagged: int
     tags_per_face: float
@@ -103,6 +105,7 @@ def measure(faces: FaceSet) -> Stats:
         most_of_one=max(counts.values(), default=0),
         labelled=0 if labels is None else len(labels),
         label_width=has.shape[1],
+        named=faces.vocabulary is not None,
         tags={name: int(count) for name, count in zip(names.names, sums, strict=True)},
         untagged=int((per_face == 0).sum()) if labels is not None else 0,
         tags_per_face=float(per_face.mean()) if labels is not None else 0.0,

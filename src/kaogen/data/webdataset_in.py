@@ -86,6 +86,15 @@ class ShardSet(FaceSet):
                 box=read_box(told.get("box")),
             )
 
+    def broken_shards(self) -> Iterator[str]:
+        """The shards that are not, bit for bit, what the index says; one line each."""
+        folder = self.path if self.path.is_dir() else self.path.parent
+        for told in (self.told or {}).get("shards", []):
+            name = Path(str(told.get("name"))).name
+            with (folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != told.get("sha256"):
+                    yield f"{name} is not what its index says: its SHA-256 differs."
+
     def describe(self) -> dict[str, Any]:
         """What tells the shards, and the provenance that their index keeps."""
         described: dict[str, Any] = {
