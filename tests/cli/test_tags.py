@@ -95,7 +95,7 @@ def test_foreign_taggers_show_all_their_tags(
     [
         (["select", "none.csv"], 3, "none.csv cannot be read"),
         (["select", "TABLE", "-n", "0"], 2, "-n 0"),
-        (["select", "TABLE", "--look", "0"], 2, "--look 0"),
+        (["select", "TABLE", "--look", "0"], 2, "--look"),
         (["select", "TABLE", "--keep", "hart"], 2, "hart.*hat"),
         (["select", "TABLE", "--tagger", "wd"], 2, "none that is known"),
         (["show", "none.png"], 1, "none.png"),

@@ -67,6 +67,13 @@ def test_what_another_tag_tells_is_worth_no_more() -> None:
     assert picks[1].told_by == "x"
 
 
+def test_of_two_names_of_one_thing_the_narrower_is_chosen() -> None:
+    cut = coin(0.2)
+    data = tagged({"bangs": cut, "blunt bangs": cut, "hat": coin(0.1)})
+    assert chosen(data, 2) == ["blunt bangs", "hat"]
+    assert reasons(data, 2)["bangs"] == "100% told by blunt bangs"
+
+
 def test_what_the_tagger_does_not_know_and_what_the_crop_cuts_off_come_last() -> None:
     shown = {"smile": coin(0.3), "glasses": coin(0.3), "collar": coin(0.3), "hat": coin(0.1)}
     sure = {"smile": 0.9, "glasses": 0.2, "collar": 0.9, "hat": 0.8}

@@ -68,7 +68,7 @@ def select(
     combine: _Combine = "max",
     threshold: _Threshold = None,
     thresholds: _Thresholds = None,
-    look: Annotated[int, typer.Option(help="Faces that the tagger looks at.")] = 1000,
+    look: Annotated[int, typer.Option(min=1, help="Faces that the tagger looks at.")] = 1000,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="Choose this tag; repeatable.")
     ] = None,
@@ -76,8 +76,8 @@ def select(
     prior: Annotated[
         bool, typer.Option(help="Leave out tags that are known to be no use for faces.")
     ] = True,
-    least: Annotated[int, typer.Option(help="Fewest faces that must show a tag.")] = 10,
-    near: Annotated[int, typer.Option(help="Near misses to tell.")] = 15,
+    least: Annotated[int, typer.Option(min=1, help="Fewest faces that must show a tag.")] = 10,
+    near: Annotated[int, typer.Option(min=0, help="Near misses to tell.")] = 15,
 ) -> None:
     """Choose the N most useful tags of a tagged set.
 
@@ -92,10 +92,7 @@ def select(
     """
     from kaogen.data.tag_select import select as choose
     from kaogen.data.tagged import read_tagged
-    from kaogen.errors import ConfigError
 
-    if look < 1 or near < 0:
-        raise ConfigError(f"--look {look} is not at least 1, or --near {near} not at least 0.")
     judge = _open(tagger, combine, threshold, thresholds)
     with bar("looking") as progress:
         tagged = read_tagged(data, judge, look=look, progress=progress)
@@ -119,9 +116,9 @@ def show(
     top: Annotated[int, typer.Option(help="Most tags that are shown of a picture.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print all scores as JSON.")] = False,
 ) -> None:
-    """Show what a tagger says of pictures: scores and tags, highest first.
+    """Show what a tagger says of pictures.
 
-    A dot marks the tags that count: those at their threshold, and of hair and eye colours the best.
+    Scores and tags, highest first. A dot marks the tags that count: those at their threshold, and of hair and eye colours the best.
     The built-in tagger knows faces; whole figures are cut to their faces by `kaogen prepare`.
 
     \b

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from kaogen.data.tag_prior import why_useless
 from kaogen.data.tagged import Column, Tagged
 from kaogen.errors import ConfigError, InputError, LabelError
-from kaogen.tags import Vocabulary
+from kaogen.tags import Vocabulary, tag
 
 Matrix = npt.NDArray[np.float64]
 
@@ -34,6 +34,7 @@ _UNSURE = 0.4
 _MOSTLY_TOLD = 0.6
 _MAX_FILE = 2**20
 _NEAR = 15
+_SAME = 0.01
 _CHUNK = 4096
 
 
@@ -171,16 +172,9 @@ def select(
     """
     if count < 1:
         raise ConfigError(f"-n {count} is not at least 1.")
-    try:
-        dropped = re.compile(drop, re.IGNORECASE) if drop else None
-    except re.error as error:
-        raise ConfigError(f"--drop {drop} is no regular expression ({error}).") from error
     words = Vocabulary(tagged.names)
     kept = [words.index(words.resolve(word, where="--keep")) for word in keep]
-    against = [_against(tagged, i, prior=prior, least=least) for i in range(len(tagged.names))]
-    for i, name in enumerate(tagged.names):
-        if dropped is not None and dropped.search(name):
-            against[i] = "dropped, as asked"
+    against = _ruled_out(tagged, drop, prior=prior, least=least)
     for i in kept:
         against[i] = ""
     race = _Race(tagged)
@@ -219,7 +213,13 @@ class _Race:
     def best(self, may: list[bool]) -> int | None:
         worth = np.where(self.left & np.array(may), self.worth(), -1.0)
         best = int(np.argmax(worth))
-        return best if worth[best] > 0 else None
+        if worth[best] <= 0:
+            return None
+        # Of two names that mean the same here, the one that says more: blunt bangs are bangs.
+        same = (worth > 0) & (self.ratio[best] < _SAME) & (self.ratio[:, best] < _SAME)
+        names = self.tagged.names
+        narrower = (int(i) for i in np.flatnonzero(same) if names[best] in tag(names[i]).implies)
+        return next(narrower, best)
 
     def row(self, i: int) -> Row:
         bits = float(self.entropy[i] * self.open[i])
@@ -254,8 +254,21 @@ class _Race:
         return _choice(self.tagged, *row, reason)
 
 
+def _ruled_out(tagged: Tagged, drop: str, *, prior: bool, least: int) -> list[str]:
+    """Of each tag, what rules it out from the start; "" for nothing."""
+    try:
+        dropped = re.compile(drop, re.IGNORECASE) if drop else None
+    except re.error as error:
+        raise ConfigError(f"--drop {drop} is no regular expression ({error}).") from error
+    return [
+        "dropped, as asked"
+        if dropped is not None and dropped.search(name)
+        else _against(tagged, i, prior=prior, least=least)
+        for i, name in enumerate(tagged.names)
+    ]
+
+
 def _against(tagged: Tagged, i: int, *, prior: bool, least: int) -> str:
-    """What rules a tag out from the start; "" for nothing."""
     share, name = float(tagged.share[i]), tagged.names[i]
     faces = round(share * tagged.total)
     if faces == 0:
