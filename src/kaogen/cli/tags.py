@@ -118,8 +118,9 @@ def show(
 ) -> None:
     """Show what a tagger says of pictures.
 
-    Scores and tags, highest first. A dot marks the tags that count: those at their threshold, and of hair and eye colours the best.
-    The built-in tagger knows faces; whole figures are cut to their faces by `kaogen prepare`.
+    Scores and tags, highest first. A dot marks the tags that count: those at their threshold, and
+    of hair and eye colours the best. The built-in tagger knows faces; whole figures are cut to
+    their faces by `kaogen prepare`.
 
     \b
     Example:
