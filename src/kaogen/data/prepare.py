@@ -266,7 +266,9 @@ def _detect(plan: Preparation, source: Source, names: Sequence[str]) -> tuple[bo
     """Whether faces are looked for, and why, where the plan leaves it open."""
     if plan.detect is not None:
         return plan.detect, ""
-    ready, why = are_ready(source, names, aspect=plan.width / plan.height, finder=plan.finder)
+    aspect = plan.width / plan.height
+    here = plan.workers == 0
+    ready, why = are_ready(source, names, aspect=aspect, finder=plan.finder, here=here)
     return not ready, why
 
 
