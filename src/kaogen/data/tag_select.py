@@ -246,7 +246,7 @@ class _Race:
         if not reason and told >= _MOSTLY_TOLD:
             reason = f"{told:.0%} told by {self.tagged.names[row[2]]}"
         elif not reason and sure < _UNSURE:
-            reason = "the tagger is unsure of it"
+            reason = "the tagger seldom confirms it"
         elif not reason and self.tagged.holds[i] < _UNSURE:
             reason = "the crop often cuts it off"
         elif not reason:
@@ -288,7 +288,7 @@ def _why(tagged: Tagged, row: Row, asked: bool) -> str:
     words = "tells what no other does"
     if teller >= 0 and told >= 0.02:
         words = f"{told:.0%} told by {tagged.names[teller]}"
-    return words + (", though the tagger is unsure" if tagged.sure[i] < _UNSURE else "")
+    return words + (", though the tagger seldom confirms it" if tagged.sure[i] < _UNSURE else "")
 
 
 def _choice(tagged: Tagged, i: int, bits: float, teller: int, told: float, reason: str) -> Choice:
