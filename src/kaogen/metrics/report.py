@@ -122,6 +122,6 @@ def _tiles(evaluations: Sequence[Evaluation]) -> list[Html]:
     ]
     tiles = []
     for words, values, real in told:
-        figure: Child = [" | ".join(values), h("small", f"real faces: {real}")]
-        tiles.append(h("div", h("dt", words), h("dd", figure)))
+        label: list[Child] = [words, h("small", f"real faces: {real}")]
+        tiles.append(h("div", h("dt", label), h("dd", " | ".join(values))))
     return tiles

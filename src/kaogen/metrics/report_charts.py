@@ -44,7 +44,8 @@ def histogram(edges: Sequence[float], series: Sequence[Series], label: str) -> H
         path = "".join([*points, f"V{y(0):.1f}Z"])
         shapes.append(h("path", h("title", one.name), d=path, class_=f"{one.kind} fill"))
     ticks = [edges[0] + (edges[-1] - edges[0]) * k / 4 for k in range(5)]
-    words = [_text(x(t), _HEIGHT - 5, f"{t:.3g}") for t in ticks]
+    words = [_text(x(t), _HEIGHT - 5, f"{t:.3g}") for t in ticks[:-1]]
+    words.append(_text(_WIDTH, _HEIGHT - 5, f"{ticks[-1]:.3g}", "end"))
     words += [_text(_LEFT - 6, y(v) + 4, f"{v:.0%}", "end") for v in (0, top)]
     return _plot([_rule(y(0)), *shapes, *words], label)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 import numpy as np
 
@@ -20,18 +21,18 @@ from kaogen.metrics.subject import Pixels, Subject
 from kaogen.metrics.switches import pick_rows
 
 SHEET, COLUMNS = 36, 6
-_SWITCHED = 6
+_SWITCHED = 4
 _WALKS = 5
 
 
 def samples(evaluations: Sequence[Evaluation], subjects: Sequence[Subject], reals: Reals) -> Part:
     """Characters as they come, at both truncations, and real faces."""
-    cards = []
+    several, cards = len(evaluations) > 1, []
     for e, subject in zip(evaluations, subjects, strict=True):
         for psi in dict.fromkeys((e.psi, e.plan.psi)):
             faces = characters(e, subject, SHEET, psi)
-            words = "the model's own" if psi == e.psi else "that realism is measured at"
-            cards.append(_card(e.model, f"psi {psi:g}, {words}", faces))
+            name = f"{e.model}, psi {psi:g}" if several else f"psi {psi:g}"
+            cards.append(_card(name, "as the model recommends" if psi == e.psi else "", faces))
     places = np.random.default_rng(evaluations[0].plan.seed).choice(len(reals), SHEET, False)
     real = [reals.face(int(i)) for i in np.sort(places)]
     cards.append(_card("Real faces", "of the data set", real))
@@ -50,7 +51,7 @@ def characters(e: Evaluation, subject: Subject, count: int, psi: float) -> list[
 
 
 def _card(name: str, words: str, faces: Sequence[Pixels], columns: int = COLUMNS) -> Html:
-    picture = sheet(faces, columns, f"{len(faces)} faces: {name}, {words}")
+    picture = sheet(faces, columns, f"{len(faces)} faces: {name} {words}".strip())
     return h(
         "figure", h("figcaption", h("b", name), h("span", words)), picture, class_="card flush"
     )
@@ -93,8 +94,8 @@ def _switch(e: Evaluation, subject: Subject, tag: str, model: str) -> Html:
     if found is not None:
         told += [
             f"appears {rate(found.appears)}",
-            f"goes {rate(found.disappears)}",
-            f"other tags changed {percent(found.others)}",
+            f"disappears {rate(found.disappears)}",
+            f"other tags change {percent(found.others)}",
             f"identity {found.identity:.2f}",
         ]
     return h("div", h("div", *strips, class_="switch"), h("p", " · ".join(told), class_="note"))
@@ -112,14 +113,14 @@ def originality(
         for e, subject, o in zip(evaluations, subjects, found, strict=True):
             words = _title(space) + (f", {e.model}" if several else "")
             pairs = [_pair(e, subject, reals, pair) for pair in o.worst]
-            head = h("h3", "The nearest pairs of all", h("small", words))
+            head = h("h3", "Nearest pairs", h("small", words))
             blocks.append(
-                h("div", head, h("div", *pairs, class_="grid pairs", style="--least:190px"))
+                h("div", head, h("div", *pairs, class_="grid pairs", style="--least:168px"))
             )
     lead = (
         "Every picture beside all training faces and their mirror images. A picture counts as "
         "close when it lies nearer to a training face than that face to its own nearest other "
-        "face; real faces, measured the same way, are the floor."
+        "face; real faces, measured the same way, are the floor. Below, the nearest pairs."
     )
     return section("originality", "Originality", lead, h("div", *blocks, class_="stack"))
 
@@ -135,7 +136,7 @@ def _space(evaluations: Sequence[Evaluation], found: Sequence[Originality]) -> H
         for e, o in zip(evaluations, found, strict=True)
     ]
     rows.append(["real faces", ranged(first.real_closer), "1%", f"{first.real_median:.3g}"])
-    heads = ["", "closer than real", "closer than the closest 1% of real", "median distance"]
+    heads = ["", "close", "closer than the closest 1% of real faces", "median distance"]
     series = [Series("real faces", "real", first.real_counts)]
     series += [
         Series(e.model, kind(i), _rebinned(o, first))
@@ -144,11 +145,21 @@ def _space(evaluations: Sequence[Evaluation], found: Sequence[Originality]) -> H
     words = f"Distance to the nearest training face, in {first.unit}"
     chart = histogram(first.edges, series, f"{words}: pictures beside real faces")
     count = f"{first.closer.of:,} pictures, {first.real_closer.of:,} real faces"
+    note = (
+        "Close: nearer to a training face than that face is to its own nearest other. The closest "
+        "hundredth of real faces is where near-duplicates lie: a copy would be found there."
+    )
     return h(
         "div",
-        h("div", figures(f"{_title(first).capitalize()}: {count}", heads, rows), class_="card"),
+        h(
+            "div",
+            figures(f"{_title(first).capitalize()}: {count}", heads, rows),
+            h("p", note, class_="note"),
+            class_="card",
+        ),
         h("div", h("h3", words), legend([(s.name, s.kind) for s in series]), chart, class_="card"),
         class_="grid",
+        style="--least:440px",
     )
 
 
@@ -167,7 +178,7 @@ def _pair(e: Evaluation, subject: Subject, reals: Reals, pair: Pair) -> Html:
     rows = e.rows[pair.picture : pair.picture + 1]
     face = reals.face(pair.face)
     face = np.ascontiguousarray(face[:, ::-1]) if pair.mirrored else face
-    where = reals.source_of(pair.face) + (", mirrored" if pair.mirrored else "")
+    where = PurePath(reals.source_of(pair.face)).stem + (", mirrored" if pair.mirrored else "")
     drawn = image(subject.draw(rows, [seed], e.plan.psi)[0], f"picture of seed {seed}")
     return h(
         "div",
@@ -201,7 +212,7 @@ def truncation(evaluations: Sequence[Evaluation], subjects: Sequence[Subject]) -
         f"The same {evaluations[0].plan.sweep} characters at each psi, against as many real faces: "
         "these distances are comparable with each other, not with those above."
     )
-    body = h("div", truncation_charts(evaluations), h("div", *cards, class_="grid"), class_="stack")
+    body = h("div", *truncation_charts(evaluations), *cards, class_="grid")
     return section("truncation", "Truncation", lead, body)
 
 

@@ -15,7 +15,7 @@ from kaogen.metrics.report_text import FIGURES, made_form, percent
 
 _NAMES = {
     "frechet": "Fréchet distance",
-    "kernel": "Kernel distance",
+    "kernel": "Kernel distance × 1000",
     "precision": "Precision",
     "recall": "Recall",
     "density": "Density",
@@ -49,9 +49,10 @@ def realism(evaluations: Sequence[Evaluation]) -> Part:
     for i, part in enumerate(evaluations[0].realism):
         rows = []
         for name in FIGURES:
-            cells = [_estimate(e.realism[i].model[name]) for e in evaluations]
+            scale = 1000 if name == "kernel" else 1
+            cells = [_estimate(e.realism[i].model[name], scale) for e in evaluations]
             label = [_NAMES[name], h("small", f" {_BEST.get(name, 'higher')}")]
-            rows.append([h("span", *label), *cells, _estimate(part.floor[name], real=True)])
+            rows.append([h("span", *label), *cells, _estimate(part.floor[name], scale, real=True)])
         told = [part.note[:1].upper() + part.note[1:], part.model["frechet"].note]
         cards.append(
             h(
@@ -71,9 +72,8 @@ def realism(evaluations: Sequence[Evaluation]) -> Part:
         "column compares two halves of the real faces with each other: no model can be expected "
         "to do better. Figures hold for one network and one number of pictures each."
     )
-    return section(
-        "realism", "Realism and variety", lead, h("div", *cards, class_="grid wide-cards")
-    )
+    body = h("div", *cards, class_="grid", style="--least:460px")
+    return section("realism", "Realism and variety", lead, body)
 
 
 def obedience(evaluations: Sequence[Evaluation]) -> Part:
@@ -161,8 +161,8 @@ def _made(e: Evaluation, o: Obedience) -> Html:
     )
 
 
-def truncation_charts(evaluations: Sequence[Evaluation]) -> Html:
-    """Distance, obedience, variety and recall against psi."""
+def truncation_charts(evaluations: Sequence[Evaluation]) -> list[Html]:
+    """Cards of distance, obedience, precision, recall and variety against psi."""
     judge = evaluations[0].smoothness.judge
     told = (
         ("frechet", f"Fréchet distance ({judge})", False),
@@ -187,7 +187,7 @@ def truncation_charts(evaluations: Sequence[Evaluation]) -> Html:
         chart = lines(psis, series, f"{title} against psi. {label}", share=share)
         body = [h("h3", title), legend(marks) if len(marks) > 1 else None, chart]
         cards.append(h("div", *body, class_="card"))
-    return h("div", *cards, class_="grid")
+    return cards
 
 
 def coverage(evaluations: Sequence[Evaluation]) -> Part:
@@ -257,7 +257,7 @@ def method(evaluations: Sequence[Evaluation], document: dict[str, Any]) -> Part:
         facts.append((network["name"], words))
     told = [(h("dt", name), h("dd", value)) for name, value in facts]
     body = h("div", h("dl", *told, class_="facts"), class_="card")
-    return section("method", "How it was measured", "", body)
+    return section("method", "Method", "", body)
 
 
 def _cell(value: Child) -> Html:
@@ -265,9 +265,9 @@ def _cell(value: Child) -> Html:
     return h("td", value, class_="chart" if chart else None)
 
 
-def _estimate(value: Estimate, real: bool = False) -> Html:
-    span = h("small", f" {value.low:.3g} to {value.high:.3g}")
-    return h("span", f"{value.value:.3g}", span, class_="real" if real else None)
+def _estimate(value: Estimate, scale: float = 1, *, real: bool = False) -> Html:
+    middle, low, high = (f"{scale * v:.3g}" for v in (value.value, value.low, value.high))
+    return h("span", middle, h("small", f"{low} to {high}"), class_="real" if real else "model")
 
 
 def _real(words: str) -> Html:

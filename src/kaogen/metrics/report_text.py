@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kaogen.metrics.distances import Estimate
 from kaogen.metrics.evaluate import Evaluation
@@ -68,11 +68,11 @@ def _head(e: Evaluation) -> str:
 
 
 def _realism(e: Evaluation) -> str:
-    rows = [["Realism and variety", *FIGURES]]
+    rows = [["Realism and variety", *(n + " x1000" * (n == "kernel") for n in FIGURES)]]
     notes = []
     for part in e.realism:
-        rows.append([part.features, *(_estimate(part.model[name]) for name in FIGURES)])
-        rows.append(["  real against real", *(_estimate(part.floor[name]) for name in FIGURES)])
+        rows.append([part.features, *(_figure(part.model, name) for name in FIGURES)])
+        rows.append(["  real against real", *(_figure(part.floor, name) for name in FIGURES)])
         notes.append(f"{part.features}: {standing(part.independent)}.")
     count = e.realism[0].count
     return (
@@ -83,8 +83,12 @@ def _realism(e: Evaluation) -> str:
     )
 
 
-def _estimate(value: Estimate) -> str:
-    return f"{value.value:.3g} [{value.low:.3g}, {value.high:.3g}]"
+def _figure(found: Mapping[str, Estimate], name: str) -> str:
+    return _estimate(found[name], 1000 if name == "kernel" else 1)
+
+
+def _estimate(value: Estimate, scale: float = 1) -> str:
+    return f"{scale * value.value:.3g} [{scale * value.low:.3g}, {scale * value.high:.3g}]"
 
 
 def obedience_table(o: Obedience) -> str:
@@ -131,12 +135,14 @@ def _rest(e: Evaluation) -> str:
         for o in e.originality
     ]
     s, c = e.smoothness, e.coverage
-    sweep = [["Truncation", "frechet", "kernel", "precision", "recall", "variety", "obedience"]]
+    sweep = [
+        ["Truncation", "frechet", "kernel x1000", "precision", "recall", "variety", "obedience"]
+    ]
     sweep += [
         [
             f"psi {p.psi:g}",
             f"{p.frechet:.3g}",
-            f"{p.kernel:.3g}",
+            f"{1000 * p.kernel:.3g}",
             f"{p.precision:.3f}",
             f"{p.recall:.3f}",
             f"{p.variety:.2f}",
