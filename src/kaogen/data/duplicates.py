@@ -9,6 +9,9 @@ seconds.
 A hash knows brightness only. On real faces half of the pairs at 6 bits are two characters of one
 layout and different colours; with the colours of the four quarters compared as well, about one in
 twenty is left.
+
+What it cannot do: two expressions of one drawing, as visual novels have them, differ in 0 to 6
+bits, no more than two copies whose crops are a hundredth apart. They count as near-duplicates.
 """
 
 from __future__ import annotations

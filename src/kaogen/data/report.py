@@ -44,6 +44,13 @@ __all__ = ["Rejected", "Summary", "Twin", "write_report"]
 
 _OVERVIEW = 24
 _OVERVIEW_COLUMNS = 6
+# Entries of the provenance that tell of files, and what the page calls them.
+_FILES = {
+    "source": "Source",
+    "tags": "Tag table",
+    "tagger": "Tagger's file",
+    "finder": "Finder's file",
+}
 
 
 def write_report(
@@ -127,19 +134,21 @@ def _hero(
     lead = f"{len(archive):,} faces of {width} × {height} pixels, {words}."
     tiles = [
         ("faces", f"{len(archive):,}"),
-        ("pixels", f"{width} × {height}"),
         ("file size", _bytes(archive.path.stat().st_size)),
     ]
     if tags is not None:
         tiles.append(("tags on a face", f"{tags.shown.sum(axis=1).mean():.1f}"))
+        tiles.append(("tags used", f"{int((tags.counts > 0).sum()):,} of {len(tags.names):,}"))
     if report is not None:
         out = sum(count for _, count, _ in report.reasons())
         tiles.append(("left out", percent(out / max(1, out + report.written))))
-        tiles.append(("faces a second", f"{report.written / max(report.seconds, 1e-9):,.0f}"))
+    if len(tiles) == 5:
+        tiles.insert(1, ("pixels", f"{width} × {height}"))
     told = [h("div", h("dt", label), h("dd", value)) for label, value in tiles]
     chosen = spread(np.arange(len(archive)), _OVERVIEW)
     faces = [face(int(k)) for k in chosen]
-    picture = sheet(faces, _OVERVIEW_COLUMNS, f"{len(faces)} faces from all over the data set", 96)
+    columns = min(_OVERVIEW_COLUMNS, len(faces))
+    picture = sheet(faces, columns, f"{len(faces)} faces from all over the data set", 96)
     return h(
         "div",
         h(
@@ -147,7 +156,7 @@ def _hero(
             h("p", "kaogen data set", class_="eyebrow"),
             h("h1", name),
             h("p", lead, class_="lead"),
-            h("dl", *told, class_="tiles", style=f"--columns:{2 if len(told) == 4 else 3}"),
+            h("dl", *told, class_="tiles", style=f"--columns:{3 if len(told) % 3 == 0 else 2}"),
         ),
         picture,
         class_="hero",
@@ -171,12 +180,12 @@ def _told(archive: Archive) -> list[tuple[str, str]]:
     """What the data set file says of itself."""
     provenance = archive.provenance() or {}
     rows = []
-    for key in ("source", "tags", "tagger"):
+    for key, name in _FILES.items():
         told = provenance.get(key)
         if isinstance(told, Mapping):
             words = {k: str(v) for k, v in told.items() if isinstance(v, str | int | float)}
-            rows.append((key, ", ".join([words.pop("name", ""), *map(" ".join, words.items())])))
-    return [*rows, ("fingerprint", archive.fingerprint)]
+            rows.append((name, ", ".join([words.pop("name", ""), *map(" ".join, words.items())])))
+    return [*rows, ("Fingerprint", archive.fingerprint)]
 
 
 def _bytes(size: int) -> str:

@@ -22,7 +22,6 @@ class Summary(Protocol):
     """What a preparation tells in figures; :class:`kaogen.data.prepare.Report` is one."""
 
     written: int
-    seconds: float
 
     def reasons(self) -> list[tuple[str, int, str]]:
         """``(reason, count, an example's name)``, most frequent first."""
@@ -162,8 +161,8 @@ def sizes_section(sizes: Sequence[int], edge: int) -> Part | None:
     middle = sorted(sizes)[len(sizes) // 2]
     lead = (
         f"The shorter edge of each face in its own picture, in pixels; half are {middle:,} or "
-        f"more. {smaller:,} ({percent(smaller / len(sizes))}) are smaller than {edge} and had to "
-        "be enlarged."
+        f"more. {smaller:,} ({percent(smaller / len(sizes))}) are smaller than the "
+        f"data set's {edge}."
     )
     counted = table("Faces by size", ("Pixels", "Faces", "Share"), rows)
     return section("sizes", "Sizes", lead, h("div", counted, class_="card wide"))
@@ -188,7 +187,8 @@ def twins_section(twins: Sequence[Twin]) -> Part | None:
         return None
     lead = (
         "Of two faces whose hashes differ in few bits the larger one is kept. The most different "
-        "pairs come first: are they still the same face?"
+        "pairs come first: are they still the same? Two expressions of one drawing count as the "
+        "same; where you want both, prepare with --duplicates -1."
     )
     grid = h("div", *cards, class_="grid pairs", style="--least:220px")
     return section("copies", "Near-duplicates", lead, grid)

@@ -19,8 +19,8 @@ Pixels = npt.NDArray[np.uint8]
 
 THUMB: Final = 64
 """Longer edge of a face on a sheet, in pixels."""
-# A page of a thousand faces must stay small: noisy ones are pressed harder.
-_QUALITIES = (82, 64, 46, 28)
+# A page of a thousand faces must stay small: noisy ones are pressed harder, then drawn smaller.
+_TRIES = ((1, 82), (1, 50), (2, 60), (4, 60))
 _BYTES_PER_FACE = 1500
 
 
@@ -72,9 +72,10 @@ def sheet(faces: Sequence[Pixels], columns: int, alt: str, edge: int = THUMB) ->
 
 
 def _img(picture: Image.Image, alt: str, limit: int) -> Html:
-    for quality in _QUALITIES:
+    for divisor, quality in _TRIES:
         out = io.BytesIO()
-        picture.save(out, format="WEBP", quality=quality, method=4)
+        small = picture if divisor == 1 else picture.reduce(divisor)
+        small.save(out, format="WEBP", quality=quality, method=2)
         if out.tell() <= limit:
             break
     source = f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"

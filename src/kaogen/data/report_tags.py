@@ -15,7 +15,7 @@ from kaogen.tags import Vocabulary
 
 # A vocabulary may have thousands of tags; a page shows the most frequent ones.
 _MOST_TAGS = 240
-_MOST_SHEETS = 72
+_MOST_SHEETS = 60
 _MOST_IN_HEAT = 48
 _FACES_PER_SHEET = 12
 _COLUMNS = 6
@@ -80,10 +80,9 @@ def tag_section(tags: Tags) -> Part:
         cards.append(h("div", h("h3", group), table(caption, _TAG_HEAD, rows), class_="card"))
     per_face = tags.shown.sum(axis=1)
     used, without = int((counts > 0).sum()), int((per_face == 0).sum())
-    lead = (
-        f"{used:,} of {len(tags.names):,} tags are used, {per_face.mean():.1f} on a face. "
-        f"{without:,} faces have none."
-    )
+    lead = f"{used:,} of {len(tags.names):,} tags are used, {per_face.mean():.1f} on a face."
+    if without:
+        lead += f" {without:,} faces have none."
     if used > len(columns):
         lead += f" The {len(columns)} most frequent ones are listed."
     return section("tags", "Tags", lead, h("div", *cards, class_="columns"), _unused(tags))
@@ -124,7 +123,9 @@ def together_section(tags: Tags) -> Part | None:
         aria_label="Heat map of tags, may be scrolled sideways",
     )
     ties = _ties(names, counts, both, len(shown))
-    return section("together", "Together", lead, h("div", heat, ties, class_="split"))
+    return section(
+        "together", "Together", lead, h("div", heat, ties, class_="split" if ties else None)
+    )
 
 
 def _heat(names: Sequence[str], share: npt.NDArray[np.float64]) -> Html:
@@ -164,7 +165,7 @@ def _ties(
     counts: npt.NDArray[np.float64],
     both: npt.NDArray[np.float64],
     total: int,
-) -> Html:
+) -> Html | None:
     """The pairs that come together most beyond chance, among those that are not rare."""
     least = max(3.0, total / 1000)
     lift = both * total / np.outer(counts, counts)
@@ -182,6 +183,8 @@ def _ties(
         rows.append(
             (f"{names[few]} → {names[many]}", share, _times(upper[a, b]), bar(upper[a, b] / best))
         )
+    if not rows:
+        return None
     head = h("h3", "Strongest ties", h("small", "and how many times chance"))
     counted = table("Strongest ties", ("Tags", "Share of the first", "Times chance"), rows)
     return h("div", head, counted, class_="card ties")
