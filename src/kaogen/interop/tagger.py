@@ -16,7 +16,11 @@ from kaogen.interop.graphs import Graph
 from kaogen.nets.efficientnet import Block, EfficientNetLite, Unit
 from kaogen.nets.tagger import TaggerNet, fold_norms, units
 from kaogen.training.tagger import TaggerNetwork
+from kaogen.training.tagger_card import card
 from kaogen.training.tagger_data import EYES, HAIR
+
+# Measured with animeface on 44 of the labelled faces: the box is 0.76 of the crop's edge.
+MARGIN = 0.16
 
 
 def build_graph(net: TaggerNetwork, size: int) -> bytes:
@@ -107,7 +111,7 @@ def _fold(layer: Unit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def save_tagger(
     net: TaggerNetwork, report: dict[str, Any], size: int, folder: Path, name: str = "tagger"
 ) -> None:
-    """Write NAME.onnx and NAME.json into `folder`, and a plain network as NAME.safetensors too.
+    """Write NAME.onnx, NAME.json and its card NAME.md; a plain network as NAME.safetensors too.
 
     Args:
         net: as trained, with its normalisations.
@@ -123,6 +127,9 @@ def save_tagger(
         "format": "kaogen-tagger",
         "version": 1,
         "size": size,
+        # How much of a picture the faces it learnt from show around the face that a finder
+        # finds, on each side, as a share of the face's edge.
+        "margin": MARGIN,
         **report,
         "tags": [
             {**t, "threshold": 0.5 if t["threshold"] is None else t["threshold"]}
@@ -133,6 +140,8 @@ def save_tagger(
     (folder / f"{name}.onnx").write_bytes(graph)
     text = json.dumps(described, indent=1) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    if "hair_top1" in described:
+        (folder / f"{name}.md").write_text(card(name, described), encoding="utf-8")
     if isinstance(net, TaggerNet):  # the form in which the critic's trunk is kept
         folded = fold_norms(net).state_dict()
         halves = {k: v.to(torch.float16).contiguous() for k, v in folded.items()}
