@@ -54,6 +54,8 @@ class CombinedTagger:
         self.parts, self.rule, self.thresholds = tuple(parts), rule, thresholds
         self.names = tuple(dict.fromkeys(name for part in parts for name in part.names))
         self.size = max(part.size for part in parts)
+        wanted = {part.margin for part in parts}
+        self.margin = wanted.pop() if len(wanted) == 1 else None
         learnt = {r.name for part in parts for r in part.rules if r.learnt}
         exclusive = read_exclusive(self.names)
         group_of = {i: group for group, members in exclusive.items() for i in members}

@@ -150,7 +150,7 @@ class Looker:
     def _picture(
         self, source: Source, name: str, skip: str
     ) -> Iterator[tuple[Found, Pixels | None]]:
-        """One picture's faces, each with its pixels where it is kept."""
+        """One picture's faces; those that are kept, with the pixels that a tagger is to see."""
         if skip:
             yield Found(name, reason=skip), None
             return
@@ -196,6 +196,9 @@ class Looker:
         if kept is not None and self._pairs:
             self._pairs -= 1
             one = replace(one, tight=_thumb(cut(0.0)))
+        if kept is not None and self.tagger is not None and self.tagger.margin is not None:
+            # A tagger judges best what looks like the faces it learnt from, and those are square.
+            kept = crop(pixels, face, margin=self.tagger.margin, align=self.job.align)
         return one, kept
 
     def _judge(

@@ -207,6 +207,7 @@ class OnnxTagger:
             raise ConfigError(f"{path} knows no tag of the vocabulary.")
         self._session = open_session(path, path)
         self.size, self._type = _check_input(path, layout, self._session)
+        self.margin: float | None = None  # these have learnt from whole pictures
         self._output, self._sigmoid = self._probe(len(columns))
         exclusive = read_exclusive(self.names)
         group_of = {i: group for group, members in exclusive.items() for i in members}

@@ -55,6 +55,11 @@ class AnyTagger(Protocol):
         """Edge in pixels of what the network sees; more of a picture is no use to it."""
         ...
 
+    @property
+    def margin(self) -> float | None:
+        """Margin of the faces it learnt from, as `crops.crop` counts it; None sees what is cut."""
+        ...
+
     def scores(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """Probabilities ``[N, T]`` of N pictures, each uint8 RGB ``[H, W, 3]`` of any size."""
         ...
@@ -141,6 +146,7 @@ class Tagger:
     Attributes:
         path: the ``.onnx`` file.
         size: edge in pixels of what the network sees.
+        margin: of the faces it learnt from, as `crops.crop` counts it, or None.
         rules: one per score, in the scores' order.
         exclusive: group -> columns of which the best alone counts.
         sha256: hex digest of the graph.
@@ -157,6 +163,8 @@ class Tagger:
             )
         try:
             self.size, self.rules, self.exclusive = _read_info(info)
+            margin = info.get("margin")
+            self.margin = None if margin is None else min(max(float(margin), 0.0), 4.0)
             self._reader = TagReader(self.rules, self.exclusive)
         except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
             raise BundleError(
