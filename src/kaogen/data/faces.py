@@ -22,10 +22,11 @@ Point = tuple[float, float]
 Kind = Literal["animeface", "imgutils"]
 
 KINDS: Final[tuple[Kind, ...]] = ("animeface", "imgutils")
-LEAST: Final[dict[str, float]] = {"animeface": 0.9, "imgutils": 0.4}
+LEAST: Final[dict[str, float]] = {"animeface": 0.95, "imgutils": 0.4}
 """The default least score of each kind."""
 
 _SAME_FACE: Final = 0.3
+_SAME_BOX: Final = 0.6
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,30 @@ def distinct(faces: Iterable[Face]) -> list[Face]:
         if all(_overlap(face.box, other.box) < _SAME_FACE for other in kept):
             kept.append(face)
     return kept
+
+
+def merged(faces: Iterable[Face]) -> list[Face]:
+    """As :func:`distinct`, but each box and its eyes are the mean over the finds of one face.
+
+    A finder that looks at several sizes is a little off at each, differently.
+    """
+    every = list(faces)
+    return [_mean(face, every) for face in distinct(every)]
+
+
+def _mean(best: Face, every: Iterable[Face]) -> Face:
+    same = [
+        face
+        for face in every
+        if _overlap(face.box, best.box) > _SAME_BOX and 0.6 < face.edge / best.edge < 1.7
+    ]
+    left, top, right, bottom = (float(x) for x in np.mean([face.box for face in same], axis=0))
+    eyes = best.eyes
+    told = [face.eyes for face in same if face.eyes is not None]
+    if told:
+        (x0, y0), (x1, y1) = ((float(x), float(y)) for x, y in np.mean(told, axis=0))
+        eyes = ((x0, y0), (x1, y1))
+    return Face(best.score, (left, top, right, bottom), eyes)
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from kaogen.data.animeface import Library
-from kaogen.data.faces import LEAST, Face, FaceFinder, Pixels, Point, distinct
+from kaogen.data.faces import LEAST, Face, FaceFinder, Pixels, Point, distinct, merged
 from kaogen.errors import DataError
 
 _FINEST_AREA: Final = 450_000  # pixels: about half a second, and float32 sums still hold
@@ -43,7 +43,7 @@ class AnimefaceFinder(FaceFinder):
     It sees faces of about 43 px and more that are not much blurred, and none that fills more
     than three quarters of the picture. So it looks at the picture made small and padded, where
     even a tight crop's face fits and is sharp, then at finer sizes for smaller faces. Where
-    nothing is found it looks again: sharpened, smaller, and turned a little either way.
+    nothing is found it looks again: sharpened, smaller, larger, and turned a little either way.
     """
 
     name = "animeface"
@@ -66,9 +66,9 @@ class AnimefaceFinder(FaceFinder):
         finest = max(look.scale for look in looks)
         picture = _scaled(Image.fromarray(pixels), min(1.0, finest))
         picture = ImageOps.autocontrast(picture, cutoff=1, preserve_tone=True)
-        faces = distinct(face for look in looks for face in self._at(pixels, picture, look))
+        faces = merged(face for look in looks for face in self._at(pixels, picture, look))
         for look in again if not faces else ():
-            faces = distinct(self._at(pixels, picture, look))
+            faces = merged(self._at(pixels, picture, look))
             if faces:
                 break
         return faces
@@ -125,7 +125,8 @@ class ImgutilsFinder(FaceFinder):
         except ImportError as error:
             raise DataError(
                 f"the finder imgutils cannot be loaded ({error}).",
-                hint="Install it with: pip install dghs-imgutils",
+                hint="It is the package dghs-imgutils. Releases that ask for numpy<2 go in with "
+                "pip's --no-deps, then what they miss by hand.",
             ) from error
         self._detect: Callable[..., Any] = detect_faces
         try:
@@ -172,9 +173,11 @@ def looks_at(height: int, width: int) -> tuple[list[Look], list[Look]]:
     while scale > coarsest * 1.5:
         finer.append(Look(scale))
         scale /= 2
+    small = [Look(2.0)] if area * 4 <= _FINEST_AREA else []
     again = [
         Look(coarsest, _PADDING, sharp=True),
         Look(coarsest * 0.75, _PADDING),
+        *small,
         Look(coarsest, _PADDING, sharp=True, turn=20),
         Look(coarsest, _PADDING, sharp=True, turn=-20),
     ]
