@@ -130,6 +130,22 @@ class TestBalls:
         # Naeem et al., Lemma 1: 1 - prod (N - j) / (N + M - j), about 1 - 2^-k.
         assert coverage == pytest.approx(1 - 2**-5, abs=0.015)
 
+    def test_they_are_what_the_whole_table_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("kaogen.metrics.neighbours._BLOCK", 700)  # a few rows a time
+        real, fake = gaussian(10, 90, 3), gaussian(11, 70, 3, 1.3)
+
+        def table(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.linalg.norm(a[:, None].astype(np.float64) - b[None], axis=2)
+
+        wide = {k: np.sort(table(real, real), axis=1)[:, k] for k in (3, 5)}
+        own, between = np.sort(table(fake, fake), axis=1)[:, 3], table(fake, real)
+        assert precision_recall(real, fake) == (
+            (between <= wide[3]).any(axis=1).mean(),
+            (between <= own[:, None]).any(axis=0).mean(),
+        )
+        hit = between <= wide[5]
+        assert density_coverage(real, fake) == (hit.mean() * 90 / 5, hit.any(axis=0).mean())
+
     def test_half_the_modes_are_missing(self) -> None:
         left, right = gaussian(3, 300, 4, 0.1, -5), gaussian(4, 300, 4, 0.1, 5)
         fake = gaussian(5, 600, 4, 0.1, -5)
@@ -178,7 +194,7 @@ class TestMeasure:
     def test_what_is_under_way_is_told(self) -> None:
         told: list[str] = []
         measure(gaussian(0, 20, 4), gaussian(1, 20, 4), rounds=1, tell=told.append)
-        assert told == ["frechet", "kernel", "precision and recall", "density and coverage"]
+        assert told == ["frechet", "kernel", "precision, recall, density and coverage"]
 
     def test_sets_that_cannot_be_compared_are_refused(self) -> None:
         good = gaussian(0, 20, 4)

@@ -5,7 +5,7 @@ import pytest
 
 from kaogen.errors import InputError
 from kaogen.metrics import neighbours
-from kaogen.metrics.neighbours import inside, nearest, radii
+from kaogen.metrics.neighbours import nearest, radii
 
 
 def rows(seed: int, count: int, dim: int = 5) -> np.ndarray:
@@ -44,17 +44,11 @@ def test_near_twins_far_from_the_origin_are_told_apart() -> None:
 
 def test_radii_leave_the_row_itself_out() -> None:
     a = rows(4, 100)
-    np.testing.assert_allclose(radii(a, 3), np.sort(table(a, a), axis=1)[:, 3] ** 2, rtol=1e-9)
+    true = np.sort(table(a, a), axis=1) ** 2
+    for k, radius in zip((3, 1), radii(a, 3, 1), strict=True):
+        np.testing.assert_allclose(radius, true[:, k], rtol=1e-9)
     doubled = np.repeat(a, 2, axis=0)
-    np.testing.assert_allclose(radii(doubled, 1), 0, atol=1e-12)
-
-
-def test_inside() -> None:
-    a, b, radius = rows(5, 60), rows(6, 100), np.full(100, 1.5**2)
-    counts, filled = inside(a, b, radius)
-    hit = table(a, b) <= 1.5
-    np.testing.assert_array_equal(counts, hit.sum(axis=1))
-    np.testing.assert_array_equal(filled, hit.any(axis=0))
+    np.testing.assert_allclose(radii(doubled, 1)[0], 0, atol=1e-12)
 
 
 def test_more_neighbours_than_there_are_is_refused() -> None:

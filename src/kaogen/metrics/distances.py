@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kaogen.errors import InputError
 from kaogen.metrics.estimates import MEAN_ROUNDS, ROUNDS, Estimate, around, bootstrap, draws
-from kaogen.metrics.neighbours import Rows, blocks, checked, inside, radii
+from kaogen.metrics.neighbours import Balls, Rows, blocks, checked
 
 __all__ = [
     "Estimate",
@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[str], None]
 
 K_PRECISION, K_DENSITY = 3, 5
+# With more values a picture than this, a resample of the Frechet distance takes seconds.
+_COSTLY_DIM, _COSTLY_ROUNDS = 512, 12
 
 
 def frechet(a: Rows, b: Rows) -> float:
@@ -87,7 +89,7 @@ def precision_recall(real: Rows, fake: Rows, k: int = K_PRECISION) -> tuple[floa
     Precision: the share of fakes within the balls around real pictures, each as wide as to its
     k-th nearest other real one. Recall: the same with the sets exchanged.
     """
-    balls = _Balls.of(real, fake, k)
+    balls = Balls.of(real, fake, k, k)
     return float(balls.precise.mean()), float(balls.recalled.mean())
 
 
@@ -97,9 +99,8 @@ def density_coverage(real: Rows, fake: Rows, k: int = K_DENSITY) -> tuple[float,
     Density: in how many real balls a fake lies, over k; about 1 for the same distribution, and may
     exceed it. Coverage: the share of real balls that hold a fake, in [0, 1].
     """
-    x, y = checked(real, fake)
-    counts, filled = inside(y, x, radii(x, k))
-    return float(counts.mean() / k), float(filled.mean())
+    balls = Balls.of(real, fake, k, k)
+    return float(balls.counts.mean() / k), float(balls.filled.mean())
 
 
 def measure(
@@ -118,8 +119,8 @@ def measure(
 
     Args:
         real, fake: features [N, D], [M, D].
-        rounds: resamples; 0 leaves the intervals out. One of the Frechet distance costs about
-            N D^2 operations, some seconds with 1,280 values a picture. Means get at least 1,000.
+        rounds: resamples; 0 leaves the intervals out. Means, which cost nothing, get at least
+            1,000; the Frechet distance of more than 512 values a picture at most 12.
         seed: of the resampling.
         tell: called with the name of what is computed next.
 
@@ -131,16 +132,16 @@ def measure(
     out = {"frechet": _frechet_interval(x, y, rounds, seed)}
     say("kernel")
     out["kernel"] = _kernel_interval(x, y, rounds, seed)
-    say("precision and recall")
+    say("precision, recall, density and coverage")
+    balls = Balls.of(x, y, K_PRECISION, K_DENSITY)
+    means = {
+        "precision": balls.precise,
+        "recall": balls.recalled,
+        "density": balls.counts / K_DENSITY,
+        "coverage": balls.filled,
+    }
     more = max(rounds, MEAN_ROUNDS) if rounds else 0
-    balls = _Balls.of(x, y, K_PRECISION)
-    out["precision"] = bootstrap(balls.precise, rounds=more, seed=seed)
-    out["recall"] = bootstrap(balls.recalled, rounds=more, seed=seed)
-    say("density and coverage")
-    counts, filled = inside(y, x, radii(x, K_DENSITY))
-    out["density"] = bootstrap(counts / K_DENSITY, rounds=more, seed=seed)
-    out["coverage"] = bootstrap(filled, rounds=more, seed=seed)
-    return out
+    return out | {n: bootstrap(each, rounds=more, seed=seed) for n, each in means.items()}
 
 
 def halves(
@@ -185,19 +186,6 @@ class _Gaussian:
         return float(np.einsum("nd,nd->", self.root, self.root))
 
 
-@dataclass(frozen=True)
-class _Balls:
-    """Whether each fake lies among the real ones [M], and each real one among the fakes [N]."""
-
-    precise: npt.NDArray[np.bool_]
-    recalled: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, real: Rows, fake: Rows, k: int) -> _Balls:
-        x, y = checked(real, fake)
-        return cls(inside(y, x, radii(x, k))[0] > 0, inside(x, y, radii(y, k))[0] > 0)
-
-
 def _gaussian(rows: Floats, weights: npt.NDArray[np.int64] | None = None) -> _Gaussian:
     """Fit a Gaussian; `weights` [N] says how often each row counts."""
     _at_least(2, rows)
@@ -233,6 +221,8 @@ def _frechet(a: _Gaussian, b: _Gaussian) -> float:
 
 def _frechet_interval(x: Floats, y: Floats, rounds: int, seed: int) -> Estimate:
     value = _frechet(_gaussian(x), _gaussian(y))
+    if x.shape[1] > _COSTLY_DIM:
+        rounds = min(rounds, _COSTLY_ROUNDS)
     pairs = zip(draws(len(x), rounds, seed, 0), draws(len(y), rounds, seed, 1), strict=True)
     twins = [_frechet(_gaussian(x, u), _gaussian(y, v)) for u, v in pairs]
     note = rank_note(x.shape[1], len(x), len(y))
@@ -261,15 +251,17 @@ def _pairs(a: Floats, b: Floats, wa: Floats, wb: Floats, degree: int, *, same: b
     """Weighted mean of the kernel over pairs of rows, for each row of weights [R]."""
     sums = np.zeros(len(wa))
     for block in blocks(len(a), len(b)):
-        table = a[block] @ b.T
+        first = block.start if same else 0  # the table is symmetric: half of it is enough
+        table = a[block] @ b[first:].T
         table /= a.shape[1]
         table += 1.0
         power = table.copy()
         for _ in range(degree - 1):
             power *= table
         if same:
-            power[np.arange(len(power)), np.arange(block.start, block.stop)] = 0.0
-        sums += np.einsum("nr,rn->r", power @ wb.T, wa[:, block])
+            power[:, len(power) :] *= 2.0
+            power[np.arange(len(power)), np.arange(len(power))] = 0.0
+        sums += np.einsum("nr,rn->r", power @ wb[:, first:].T, wa[:, block])
     counted = wa.sum(axis=1) * wb.sum(axis=1)
     if same:
         counted = counted - np.square(wa).sum(axis=1)

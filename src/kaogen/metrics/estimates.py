@@ -79,17 +79,24 @@ def _resamples(count: int, rounds: int, seed: int, stream: int) -> Iterator[npt.
 
 
 def around(value: float, resampled: Floats, *, bias: bool = False, note: str = "") -> Estimate:
-    """`value` with the spread of its resampled twins, moved so that they centre on it.
+    """`value` with the spread of its resampled twins.
 
     A resample repeats pictures, which raises a biased figure such as the Frechet distance once
-    more; percentiles as they come could miss the figure itself. So the spread is taken about the
-    twins' own mean, and that mean's distance from `value` is the estimate of the bias.
+    more; percentiles as they come could miss the figure itself. So the interval is Student's, from
+    the twins' standard deviation, around `value`; the distance of the twins' mean from it is the
+    estimate of the bias.
     """
-    if not resampled.size:
-        return Estimate(value, value, value, note=note)
-    centre = float(resampled.mean())
-    low, high = (float(p) for p in np.percentile(resampled, _LEVELS) - centre)
-    return Estimate(value, value + low, value + high, centre - value if bias else 0.0, note)
+    more = float(resampled.mean()) - value if bias and resampled.size else 0.0
+    if resampled.size < 2:
+        return Estimate(value, value, value, more, note)
+    half = _student(resampled.size - 1) * float(resampled.std(ddof=1))
+    return Estimate(value, value - half, value + half, more, note)
+
+
+def _student(df: int) -> float:
+    """The 97.5th percentile of Student's t, by the first terms of its Cornish-Fisher expansion."""
+    z = 1.959964
+    return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
 
 
 def bootstrap(

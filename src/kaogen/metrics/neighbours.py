@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -46,18 +47,59 @@ def squared(a: Floats, b: Floats) -> Floats:
     return np.maximum(table, 0.0, out=table)
 
 
-def radii(rows: Rows, k: int) -> Floats:
-    """Squared distance [N] of each row to its k-th nearest other row."""
+def radii(rows: Rows, *ks: int) -> list[Floats]:
+    """For each k the squared distance [N] of each row to its k-th nearest other row."""
     (points,) = checked(rows)
-    if not 1 <= k < len(points):
-        raise InputError(f"{len(points)} pictures are too few for the {k} nearest others of each.")
+    if not 1 <= min(ks) <= max(ks) < len(points):
+        raise InputError(f"{len(points)} pictures are too few for the {max(ks)} nearest others.")
     points = points - points.mean(axis=0)  # smaller numbers, less rounding
-    out = np.empty(len(points))
+    out = [np.empty(len(points)) for _ in ks]
+    places = sorted({k - 1 for k in ks})
     for block in blocks(len(points), len(points)):
         table = squared(points[block], points)
         table[np.arange(len(table)), np.arange(block.start, block.stop)] = np.inf
-        out[block] = np.partition(table, k - 1, axis=1)[:, k - 1]
+        table.partition(places, axis=1)
+        for radius, k in zip(out, ks, strict=True):
+            radius[block] = table[:, k - 1]
     return out
+
+
+@dataclass(frozen=True)
+class Balls:
+    """Which pictures lie in which balls around those of the other set; of N real and M fake ones.
+
+    Attributes:
+        precise: bool [M], whether each fake lies in any real ball.
+        recalled: bool [N], whether each real one lies in any ball of the fakes.
+        counts: [M], in how many (wider) real balls each fake lies.
+        filled: bool [N], whether each of these holds any fake.
+
+    """
+
+    precise: npt.NDArray[np.bool_]
+    recalled: npt.NDArray[np.bool_]
+    counts: npt.NDArray[np.int64]
+    filled: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, real: Rows, fake: Rows, narrow: int, wide: int) -> Balls:
+        """Balls as wide as to the `narrow`-th and (density, coverage) `wide`-th neighbour."""
+        x, y = checked(real, fake)
+        centre = x.mean(axis=0)
+        x, y = x - centre, y - centre
+        small, large = radii(x, narrow, wide)
+        (own,) = radii(y, narrow)
+        precise, counts = np.empty(len(y), np.bool_), np.empty(len(y), np.int64)
+        recalled, filled = np.zeros(len(x), np.bool_), np.zeros(len(x), np.bool_)
+        # One table of distances between the sets serves all four.
+        for block in blocks(len(y), len(x)):
+            table = squared(y[block], x)
+            precise[block] = (table <= small).any(axis=1)
+            recalled |= (table <= own[block][:, None]).any(axis=0)
+            hit = table <= large
+            counts[block] = hit.sum(axis=1)
+            filled |= hit.any(axis=0)
+        return cls(precise, recalled, counts, filled)
 
 
 def nearest(queries: Rows, base: Rows, k: int = 1) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -84,28 +126,3 @@ def nearest(queries: Rows, base: Rows, k: int = 1) -> tuple[Floats, npt.NDArray[
         rows[block] = np.take_along_axis(chosen, order, axis=1)
         distances[block] = np.sqrt(np.take_along_axis(found, order, axis=1))
     return distances, rows
-
-
-def inside(
-    points: Rows, centres: Rows, radius: Floats
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Which points lie in the balls around the centres.
-
-    Args:
-        points: [N, D].
-        centres: [M, D].
-        radius: [M], squared, as `radii` gives it.
-
-    Returns:
-        Into how many balls each point falls [N], and whether each ball holds any point [M].
-
-    """
-    a, b = checked(points, centres)
-    centre = b.mean(axis=0)
-    a, b = a - centre, b - centre
-    counts, filled = np.empty(len(a), dtype=np.int64), np.zeros(len(b), dtype=bool)
-    for block in blocks(len(a), len(b)):
-        hit = squared(a[block], b) <= radius
-        counts[block] = hit.sum(axis=1)
-        filled |= hit.any(axis=0)
-    return counts, filled
