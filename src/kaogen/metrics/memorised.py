@@ -100,7 +100,7 @@ def originality(
     *,
     sample: int,
     seed: int,
-    worst: int = 12,
+    worst: int = 10,
 ) -> Originality:
     """Compare pictures with training faces in one space.
 

@@ -123,5 +123,12 @@ def _tiles(evaluations: Sequence[Evaluation]) -> list[Html]:
     tiles = []
     for words, values, real in told:
         label: list[Child] = [words, h("small", f"real faces: {real}")]
-        tiles.append(h("div", h("dt", label), h("dd", " | ".join(values))))
+        tiles.append(h("div", h("dt", label), h("dd", _side_by_side(values))))
     return tiles
+
+
+def _side_by_side(values: Sequence[str]) -> list[Html]:
+    """One figure per model, in the models' colours where there are two."""
+    if len(values) == 1:
+        return [h("span", values[0])]
+    return [h("span", value, class_=report_figures.kind(i)) for i, value in enumerate(values)]

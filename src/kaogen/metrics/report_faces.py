@@ -29,10 +29,11 @@ def samples(evaluations: Sequence[Evaluation], subjects: Sequence[Subject], real
     """Characters as they come, at both truncations, and real faces."""
     several, cards = len(evaluations) > 1, []
     for e, subject in zip(evaluations, subjects, strict=True):
-        for psi in dict.fromkeys((e.psi, e.plan.psi)):
+        for psi in [e.psi] if several else dict.fromkeys((e.psi, e.plan.psi)):
+            name = e.model if several else f"psi {psi:g}"
+            words = "the model's own" if psi == e.psi else "that of the distances below"
             faces = characters(e, subject, SHEET, psi)
-            name = f"{e.model}, psi {psi:g}" if several else f"psi {psi:g}"
-            cards.append(_card(name, "as the model recommends" if psi == e.psi else "", faces))
+            cards.append(_card(name, f"psi {psi:g}" if several else words, faces))
     places = np.random.default_rng(evaluations[0].plan.seed).choice(len(reals), SHEET, False)
     real = [reals.face(int(i)) for i in np.sort(places)]
     cards.append(_card("Real faces", "of the data set", real))
@@ -90,15 +91,17 @@ def _switch(e: Evaluation, subject: Subject, tag: str, model: str) -> Html:
     for name, faces in zip(names, rows, strict=True):
         strips += [h("small", name), sheet(faces, _SWITCHED, f"{tag}, {name}: {len(faces)} faces")]
     found = next((t for t in e.obedience[0].tags if t.tag == tag), None)
-    told: list[str] = [model] if model else []
+    told: list[str] = []
     if found is not None:
-        told += [
+        told = [
             f"appears {rate(found.appears)}",
             f"disappears {rate(found.disappears)}",
             f"other tags change {percent(found.others)}",
             f"identity {found.identity:.2f}",
         ]
-    return h("div", h("div", *strips, class_="switch"), h("p", " · ".join(told), class_="note"))
+    title = h("p", model, class_="note") if model else None
+    words = h("p", [h("span", word) for word in told], class_="note told-in-a-row")
+    return h("div", title, h("div", *strips, class_="switch"), words)
 
 
 def originality(
@@ -115,7 +118,7 @@ def originality(
             pairs = [_pair(e, subject, reals, pair) for pair in o.worst]
             head = h("h3", "Nearest pairs", h("small", words))
             blocks.append(
-                h("div", head, h("div", *pairs, class_="grid pairs", style="--least:168px"))
+                h("div", head, h("div", *pairs, class_="grid pairs", style="--least:200px"))
             )
     lead = (
         "Every picture beside all training faces and their mirror images. A picture counts as "
@@ -212,7 +215,12 @@ def truncation(evaluations: Sequence[Evaluation], subjects: Sequence[Subject]) -
         f"The same {evaluations[0].plan.sweep} characters at each psi, against as many real faces: "
         "these distances are comparable with each other, not with those above."
     )
-    body = h("div", *truncation_charts(evaluations), *cards, class_="grid")
+    charts = truncation_charts(evaluations)
+    if len(cards) == 1:
+        body = h("div", *charts, *cards, class_="grid")
+    else:
+        pictures = h("div", *cards, class_="grid", style="--least:440px")
+        body = h("div", h("div", *charts, class_="grid"), pictures, class_="stack")
     return section("truncation", "Truncation", lead, body)
 
 
@@ -244,4 +252,5 @@ def smoothness(evaluations: Sequence[Evaluation], subjects: Sequence[Subject]) -
     )
     heads = ["", *(e.model for e in evaluations)]
     table = h("div", figures("Walks, with 95% intervals", heads, rows), class_="card")
-    return section("smoothness", "Smoothness", lead, h("div", table, *cards, class_="stack"))
+    walks = h("div", *cards, class_="grid", style="--least:440px")
+    return section("smoothness", "Smoothness", lead, h("div", table, walks, class_="stack"))

@@ -21,7 +21,7 @@ _NAMES = {
     "density": "Density",
     "coverage": "Coverage",
 }
-_BEST = {"frechet": "lower", "kernel": "lower", "density": "near 1"}
+_BEST = {"frechet": "lower is better", "kernel": "lower is better", "density": "about 1 is best"}
 
 
 def kind(place: int) -> str:
@@ -51,8 +51,9 @@ def realism(evaluations: Sequence[Evaluation]) -> Part:
         for name in FIGURES:
             scale = 1000 if name == "kernel" else 1
             cells = [_estimate(e.realism[i].model[name], scale) for e in evaluations]
-            label = [_NAMES[name], h("small", f" {_BEST.get(name, 'higher')}")]
-            rows.append([h("span", *label), *cells, _estimate(part.floor[name], scale, real=True)])
+            better = _BEST.get(name, "higher is better")
+            label = h("span", _NAMES[name], h("small", better), class_="model")
+            rows.append([label, *cells, _estimate(part.floor[name], scale, real=True)])
         told = [part.note[:1].upper() + part.note[1:], part.model["frechet"].note]
         cards.append(
             h(
@@ -132,8 +133,9 @@ def _tag_row(name: str, results: Sequence[TagResult | None]) -> list[Child]:
             continue
         low, high = result.asked.interval
         tick = result.real.share if tick is None else tick
-        span = h("small", f" {100 * low:.0f}-{100 * high:.0f}")
-        cells += [h("span", percent(result.asked), span), percent(result.unasked)]
+        span = h("small", f"{100 * low:.0f} to {100 * high:.0f}")
+        cells.append(h("span", percent(result.asked), span, class_="model"))
+        cells.append(percent(result.unasked))
         bars.append((kind(i), result.asked.share or 0.0, low, high))
     real = next(r.real for r in results if r is not None)
     return [*cells, h("span", percent(real), class_="real"), share_bars(bars, tick)]
