@@ -235,7 +235,8 @@ def split(
         _say(f"{report.pictures:,} source pictures, each in one of the two only")
     if report.shares:
         name, (here, there) = max(report.shares.items(), key=lambda row: abs(row[1][0] - row[1][1]))
-        _say(f"largest difference in a tag's share: {name}, {here:.1%} and {there:.1%}")
+        hint = "" if balance else " (--balance makes them alike)"
+        _say(f"largest difference in a tag's share: {name}, {here:.1%} and {there:.1%}{hint}")
 
 
 @app.command("convert")
@@ -279,8 +280,8 @@ def convert(
             progress=progress,
         )
     shards = -(-count // shard_size)
-    where = f"{out.stem}-000000.tar to -{shards - 1:06d}.tar" if out.suffix == ".tar" else str(out)
-    _say(f"{where}: {count:,} faces")
+    named = f" in {shards:,} shard{'s' * (shards > 1)}, {out.stem}-000000.tar and so on"
+    _say(f"{out}: {count:,} faces{named if out.suffix == '.tar' else ''}")
 
 
 def _names(word: str | None) -> Vocabulary | None:

@@ -109,7 +109,7 @@ class RecordFile:
         if int.from_bytes(file.read(4), "little") != masked_crc32c(data):
             raise self._error(number, "fails its checksum")
         try:
-            return _picture(data)
+            return read_picture(data)
         except MalformedError as error:
             raise self._error(number, str(error)) from None
 
@@ -213,7 +213,8 @@ def _rows(table: npt.NDArray[np.generic], path: Path) -> Labels:
     return rows
 
 
-def _picture(data: bytes) -> Pixels:
+def read_picture(data: bytes) -> Pixels:
+    """The picture of one record, uint8 ``[H, W, C]``; MalformedError when it has none."""
     features = read_example(data, ("shape", "data"))
     shape, pixels = features["shape"], features["data"]
     if not isinstance(shape, list) or len(shape) != 3:
