@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ _PLAIN: Final = 16  # grey levels that a border varies at most to be plain
 _FADE: Final = 0.06  # of the frame's side: from here outward a filling is all blur
 _BLUR: Final = 0.04  # of the frame's side
 _STEEPEST: Final = 35.0  # degrees; a face turned further has no eyes to be trusted
+
+# Above and below, before and after.
+_Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,9 @@ def filled(pixels: Pixels, left: int, top: int, width: int, height: int) -> Pixe
     )
     if not any(side for pad in pads for side in pad):
         return np.ascontiguousarray(inner)
-    whole = _extended(inner, pads)
+    whole, mirrored = _extended(inner, pads)
     # The further out, the more blurred: a mirrored eye or ear must not stay one.
-    depth = _depth(inner.shape[:2], pads)[:, :, None] / (_FADE * max(width, height))
+    depth = _depth(inner.shape[:2], pads, mirrored)[:, :, None] / (_FADE * max(width, height))
     blurred = _blur(whole, _BLUR * max(width, height)).astype(np.float32)
     mixed = whole + (blurred - whole) * np.minimum(depth, 1)
     # Where the rectangle lies wholly outside, a strip too much was kept.
@@ -236,31 +239,32 @@ def _missing(frame: Frame, room: tuple[float, float, float, float]) -> float:
     )
 
 
-def _extended(inner: Pixels, pads: tuple[tuple[int, int], tuple[int, int]]) -> Pixels:
-    """``inner`` with borders: a plain one goes on, another is mirrored."""
-    (above, below), (before, after) = pads
-    for axis, sides in enumerate(((above, below), (before, after))):
+def _extended(inner: Pixels, pads: _Pads) -> tuple[Pixels, _Pads]:
+    """``inner`` with borders, and which of them are mirrored (1); a plain one goes on (0)."""
+    mirrored = [[0, 0], [0, 0]]
+    for axis, sides in enumerate(pads):
         for end, size in enumerate(sides):
             if not size:
                 continue
-            border = inner[-end] if axis == 0 else inner[:, -end]
-            mode: Literal["edge", "symmetric"] = "edge" if _is_plain(border) else "symmetric"
+            plain = _is_plain(inner[-end] if axis == 0 else inner[:, -end])
+            mirrored[axis][end] = 0 if plain else 1
             pad = [(0, 0), (0, 0), (0, 0)]
             pad[axis] = (0, size) if end else (size, 0)
-            inner = np.pad(inner, pad, mode=mode)
-    return inner
+            inner = np.pad(inner, pad, mode="edge" if plain else "symmetric")
+    (above, below), (before, after) = mirrored
+    return inner, ((above, below), (before, after))
 
 
 def _is_plain(border: Pixels) -> bool:
     return int(np.ptp(border, axis=0).max()) <= _PLAIN
 
 
-def _depth(inner: tuple[int, ...], pads: tuple[tuple[int, int], ...]) -> npt.NDArray[np.float32]:
-    """How far each pixel of the padded picture lies outside, in pixels."""
+def _depth(inner: tuple[int, ...], pads: _Pads, mirrored: _Pads) -> npt.NDArray[np.float32]:
+    """How far each pixel lies in a mirrored border, in pixels."""
     axes = []
-    for size, (before, after) in zip(inner, pads, strict=False):
+    for size, (before, after), (first, last) in zip(inner, pads, mirrored, strict=True):
         place = np.arange(size + before + after, dtype=np.float32) - before
-        axes.append(np.maximum(0, np.maximum(-place, place - (size - 1))))
+        axes.append(np.maximum(0, np.maximum(-place * first, (place - (size - 1)) * last)))
     return np.hypot(axes[0][:, None], axes[1][None, :])
 
 
