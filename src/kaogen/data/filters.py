@@ -240,8 +240,9 @@ def _pattern(drop: str) -> re.Pattern[str] | None:
 class NsfwScorer:
     """How likely a picture is not safe for work, by Yahoo's open_nsfw (extra ``nsfw``).
 
-    It was trained on photographs. On drawings it is weak: it misses much and is easily startled by
-    skin, so it is a first sieve for people to look through, no more. Needs about 20 ms a picture.
+    It was trained on photographs and is weak on drawings. Of 450 ordinary faces all but one scored
+    below 0.25, so it startles rarely; how much it misses is not known. A first sieve for people to
+    look through, no more. Needs about 20 ms a picture.
     """
 
     def __init__(self, classifier: Any) -> None:
