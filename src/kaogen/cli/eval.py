@@ -171,16 +171,21 @@ class _Progress:
             MofNCompleteColumn,
             Progress,
             ProgressColumn,
-            TaskProgressColumn,
+            Task,
             TextColumn,
             TimeRemainingColumn,
         )
 
-        columns: list[ProgressColumn] = [
-            TextColumn("{task.description:32}"),
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> str:
+                speed = task.finished_speed or task.speed
+                return f"{speed:,.0f}/s" if speed else ""
+
+        columns = [
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TaskProgressColumn(text_format="", show_speed=True),
+            Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         ]
         self.model = ""

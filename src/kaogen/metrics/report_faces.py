@@ -228,12 +228,13 @@ def smoothness(evaluations: Sequence[Evaluation], subjects: Sequence[Subject]) -
     """Walks through w, as figures and as pictures."""
     s = evaluations[0].smoothness
     rows: list[list[Child]] = []
-    for words, name in (
-        ("path length, over the ends' squared distance (1: straight, even)", "path_length"),
-        ("detour: length of the walk over its straight line (1: straight)", "detour"),
-        ("jump: largest step over the mean step (1: even)", "jump"),
+    for words, more, name in (
+        ("path length", "over the ends' squared distance; 1 is straight and even", "path_length"),
+        ("detour", "length over the straight line; 1 is straight", "detour"),
+        ("jump", "largest step over the mean step; 1 is even", "jump"),
     ):
-        rows.append([words, *(str(getattr(e.smoothness, name)) for e in evaluations)])
+        label = h("span", words, h("small", more), class_="model")
+        rows.append([label, *(str(getattr(e.smoothness, name)) for e in evaluations)])
     cards = []
     for e, subject in zip(evaluations, subjects, strict=True):
         labels = pick_rows(subject.real_rows, e.plan.walks, e.plan.seed, "walks")
@@ -252,5 +253,5 @@ def smoothness(evaluations: Sequence[Evaluation], subjects: Sequence[Subject]) -
     )
     heads = ["", *(e.model for e in evaluations)]
     table = h("div", figures("Walks, with 95% intervals", heads, rows), class_="card")
-    walks = h("div", *cards, class_="grid", style="--least:440px")
-    return section("smoothness", "Smoothness", lead, h("div", table, walks, class_="stack"))
+    body = h("div", table, *cards, class_="grid", style="--least:440px")
+    return section("smoothness", "Smoothness", lead, body)
