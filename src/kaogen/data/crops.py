@@ -24,9 +24,10 @@ MARGIN: Final = 0.5
 
 _LIFT: Final = 0.16  # of the margin: there is more hair above a face than neck below
 _BELOW: Final = 0.7  # share of a tall frame's extra height that goes to the shoulders
-_MOVE: Final = 0.4  # of the margin: how far a frame may move to stay inside
+_MOVE: Final = 0.4  # of the room beside the face: how far a frame may move to stay inside
 _SHRINK: Final = 0.6  # of the margin: what is left at least before anything is filled
 _FILL: Final = 0.04  # of the frame's side: how much is filled at most before shrinking further
+_CUT: Final = 0.12  # of the face box: how much of it is given up at most before filling more
 _STEPS: Final = 24
 _PLAIN: Final = 16  # grey levels that a border varies at most to be plain
 _FADE: Final = 0.06  # of the frame's side: from here outward a filling is all blur
@@ -100,16 +101,14 @@ def frame(
     wanted = _framed(face, margin, aspect, angle)
     # A plain border can go on for ever, unseen: nothing is missing there.
     room = _room(pixels, wanted)
-    for step in range(_STEPS + 1):  # moved, then made smaller, without any filling
-        less = margin * (1 - (1 - _SHRINK) * step / _STEPS)
-        moved = _moved(_framed(face, less, aspect, angle), room, less * _MOVE * face.edge)
-        if _missing(moved, room) <= 0:
-            return moved
-    for step in range(_STEPS + 1):
-        less = margin * (1 - step / _STEPS)
-        moved = _moved(_framed(face, less, aspect, angle), room, less * _MOVE * face.edge)
-        if _missing(moved, room) <= _FILL:
-            return moved
+    # First only moved and made smaller, then also filled a little at the borders.
+    least = -_CUT if margin > 0 else 0.0
+    for most, low in ((0.0, margin * _SHRINK), (_FILL, least)):
+        for step in range(_STEPS + 1):
+            less = margin + (low - margin) * step / _STEPS
+            moved = _moved(_framed(face, less, aspect, angle), room, face.edge)
+            if _missing(moved, room) <= most:
+                return moved
     return moved
 
 
@@ -214,13 +213,14 @@ def _room(pixels: Pixels, wanted: Frame) -> tuple[float, float, float, float]:
     )
 
 
-def _moved(frame: Frame, room: tuple[float, float, float, float], most: float) -> Frame:
+def _moved(frame: Frame, room: tuple[float, float, float, float], edge: float) -> Frame:
     left, top, right, bottom = frame.sides
 
     def move(low: float, high: float, start: float, end: float) -> float:
         before, after = max(0.0, start - low), max(0.0, high - end)
         if before and after:
             return 0.0
+        most = max(0.0, (high - low - edge) / 2 * _MOVE)
         return min(before, most) if before else -min(after, most)
 
     x = frame.x + move(left, right, room[0], room[2])
