@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,9 @@ def test_a_failing_write_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power"):
         write_webdataset(target, broken(), TAGS, shard_size=2)
     assert listing(tmp_path) == before
+    stale = tmp_path / ".faces-000000.tar.left.tmp"
+    stale.write_bytes(b"left by a killed run")
+    os.utime(stale, (0, 0))
     # A shorter set takes the place of all of it.
     write(tmp_path, count=2)
     assert set(listing(tmp_path)) == {"faces.json", "faces-000000.tar"}

@@ -78,30 +78,37 @@ def merge(
     names = sets[0].score_names
     report.scores = all(_same(faces.score_names, names) for faces in sets) and names is not None
     report.scores_lost = not report.scores and any(faces.score_names for faces in sets)
-    seen = None if keep_duplicates else _Seen(report)
-    origins: list[dict[str, Any]] = []
-
-    def items() -> Iterator[Item]:
-        for path, faces in zip(paths, sets, strict=True):
-            pick = _Columns(faces, report, names)
-            first, count = report.images, 0
-            for item in faces.items():
-                if seen is None or seen.is_new(item):
-                    count += 1
-                    yield pick(item)
-                else:
-                    yield _LEFT_OUT
-            if seen is not None:
-                seen.next_set()
-            report.taken.append((path, count))
-            origins.append(faces.describe() | {"first": first, "taken": count})
-
+    origins: list[dict[str, Any]] = []  # still growing; written after the last face
+    items = _joined(sets, report, names, None if keep_duplicates else _Seen(report), origins)
     total = sum(len(faces) for faces in sets)
-    counted = (item for item in told(items(), total, progress) if item is not _LEFT_OUT)
-    provenance = {"merged": origins}  # still growing; written after the last face
+    kept = (item for item in told(items, total, progress) if item is not _LEFT_OUT)
     score_names = names if report.scores else None
-    write_set(out, counted, report.vocabulary, provenance, score_names, shard_size=shard_size)
+    provenance = {"merged": origins}
+    write_set(out, kept, report.vocabulary, provenance, score_names, shard_size=shard_size)
     return report
+
+
+def _joined(
+    sets: Sequence[FaceSet],
+    report: Merged,
+    score_names: tuple[str, ...] | None,
+    seen: _Seen | None,
+    origins: list[dict[str, Any]],
+) -> Iterator[Item]:
+    """The faces of all sets, with ``_LEFT_OUT`` in the place of duplicates."""
+    for faces in sets:
+        pick = _Columns(faces, report, score_names)
+        first, count = report.images, 0
+        for item in faces.items():
+            if seen is None or seen.is_new(item):
+                count += 1
+                yield pick(item)
+            else:
+                yield _LEFT_OUT
+        if seen is not None:
+            seen.next_set()
+        report.taken.append((faces.path, count))
+        origins.append(faces.describe() | {"first": first, "taken": count})
 
 
 # Stands for a face that is left out, so that progress counts it.

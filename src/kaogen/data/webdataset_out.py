@@ -22,6 +22,7 @@ import os
 import re
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -38,6 +39,7 @@ SHARD_SIZE: Final = 10_000
 INDEX_FORMAT: Final = "kaogen-webdataset"
 
 _MOST_PER_SHARD: Final = 10**7
+_STALE_SECONDS: Final = 24 * 3600
 
 
 def write_webdataset(
@@ -65,6 +67,7 @@ def write_webdataset(
         raise ConfigError("WebDataset shards need a name in .tar and at least one face each.")
     index = target.with_suffix(".json")
     old = _earlier(target, index)
+    _sweep(target)
     rows = _Rows(vocabulary, score_names)
     written: list[tuple[Path, dict[str, Any]]] = []
     try:
@@ -150,6 +153,8 @@ class _Rows:
 
 def _number(value: Any, kind: type[np.floating[Any]] = np.float32) -> float | int:
     """The shortest number that reads back as the same float."""
+    if value in (0, 1):
+        return int(value)
     short = float(str(kind(value)))
     return int(short) if short.is_integer() else short
 
@@ -202,6 +207,13 @@ def _earlier(target: Path, index: Path) -> set[str]:
             hint="Choose another name, or move it away.",
         )
     return here
+
+
+def _sweep(target: Path) -> None:
+    """Remove temporaries that a killed run left; young ones may belong to a run at work."""
+    for left in target.parent.glob(f".{target.stem}-*.tar.*.tmp"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            left.unlink(missing_ok=True)
 
 
 def _commit(
