@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import kaogen
+from kaogen import __version__
 from kaogen.data.archive import Archive
 from kaogen.data.report_html import Html, h, navigation, page, percent
 from kaogen.data.report_parts import (
@@ -110,7 +110,7 @@ def write_report(
         h("header", h("div", _hero(opened, name, tags, report, face), class_="wrap")),
         navigation(shown),
         h("main", *(part.html for part in shown), class_="wrap"),
-        h("footer", h("div", f"Made by kaogen {kaogen.__version__}.", class_="wrap")),
+        h("footer", h("div", f"Made by kaogen {__version__}.", class_="wrap")),
     )
     return _write(Path(path), page(f"{name} · kaogen data set", *body))
 
