@@ -71,10 +71,10 @@ for n in range(int(sys.argv[1]), int(sys.argv[2])):
     cpu, memory = (3.0, 0) if n == 6 else (0.1, 300 << 10) if n == 7 else (0.1, 0)
     print(n, "damaged (3)." if n % 2 else "", cpu, 0.1, memory, 9, "png", sep="\\t", flush=True)
 """
-    findings = script.watch([sys.executable, "-c", code], 0, 10, still=8)
+    findings = script.watch([sys.executable, "-I", "-S", "-c", code], 0, 10, still=4)
     assert dict(findings.bad) == {
         2: "ended the process (-6)",
-        4: "stood still for 8 s",
+        4: "stood still for 4 s",
         6: "took 3.00 s of CPU",
         7: "needed 300 MiB",
         8: "hung: 10 s of CPU and no end",

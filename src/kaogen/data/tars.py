@@ -18,6 +18,8 @@ from kaogen.errors import ArchiveError, DataError
 _BLOCK: Final = 512
 _LONGEST_HEADER: Final = 64 * 1024  # of a long name, or of pax records
 _CUT_SHORT: Final = "the tar is cut short."
+_NO_END: Final = "the tar has no mark at its end; was it cut short?"
+_MORE: Final = "more follows behind the tar's end and is not read; are they several tars in one?"
 # Type flag -> why such an entry is refused; what stands in neither table is passed over.
 _REASONS: Final = {
     b"1": "a link; links in a tar are not followed.",
@@ -99,7 +101,7 @@ def _scan(file: BinaryIO, path: Path) -> Iterator[Member]:
     place = 0
     said: dict[str, str] = {}  # what extended headers say of the next member
     try:
-        while head := _header(file, place):
+        while (head := _header(file, place)).strip(b"\0"):
             kind = head[156:157]
             length = _number(said.pop("size", None), head)
             data = place + _BLOCK
@@ -114,6 +116,9 @@ def _scan(file: BinaryIO, path: Path) -> Iterator[Member]:
             if data + length > size:
                 return
             place = following
+        reason = _after_end(file, head)
+        if reason:
+            yield Member(path.name, place, 0, reason)
     except _BadTarError as error:
         if place == 0:
             raise ArchiveError(f"{path} is no readable tar ({error}).") from error
@@ -121,16 +126,21 @@ def _scan(file: BinaryIO, path: Path) -> Iterator[Member]:
 
 
 def _header(file: BinaryIO, place: int) -> bytes:
-    """The header at ``place``; empty at the tar's end."""
+    """The block at ``place``: a header, zeros at the tar's end, nothing at the file's."""
     file.seek(place)
     head = file.read(_BLOCK)
-    if not head or not head.strip(b"\0"):
-        return b""
-    if len(head) < _BLOCK:
+    if 0 < len(head) < _BLOCK:
         raise _BadTarError("it is cut short")
-    if not _checksum_holds(head):
+    if head.strip(b"\0") and not _checksum_holds(head):
         raise _BadTarError("a header's checksum is wrong")
     return head
+
+
+def _after_end(file: BinaryIO, head: bytes) -> str:
+    """What is wrong with the end of a tar whose last block was ``head``; "" when all is well."""
+    if not head:
+        return _NO_END
+    return _MORE if file.read(_LONGEST_HEADER).strip(b"\0") else ""
 
 
 def _checksum_holds(head: bytes) -> bool:
@@ -168,15 +178,15 @@ def _extended(file: BinaryIO, kind: bytes, length: int) -> dict[str, str]:
     if kind == b"L":
         return {"path": data.rstrip(b"\0").decode("utf-8", "surrogateescape")}
     said: dict[str, str] = {}
-    place = 0
-    while place < len(data):
-        digits = data[place : place + 8].partition(b" ")[0]
-        if not digits.isdigit() or int(digits) <= len(digits) + 1:
+    while data:
+        # "25 path=deep/picture.png\n": a record's length in bytes, itself included.
+        digits, space, _ = data[:8].partition(b" ")
+        end = int(digits) if space and digits.isdigit() else 0
+        if not len(digits) + 2 < end <= len(data) or data[end - 1 : end] != b"\n":
             raise _BadTarError("a pax header is damaged")
-        record = data[place + len(digits) + 1 : place + int(digits)]
-        key, _, value = record.rstrip(b"\n").partition(b"=")
+        key, _, value = data[len(digits) + 1 : end - 1].partition(b"=")
         said[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-        place += int(digits)
+        data = data[end:]
     return said
 
 
