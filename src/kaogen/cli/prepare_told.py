@@ -19,10 +19,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from kaogen.data.plan import Preparation, Report
+from kaogen.data.plan import WORDS_ALONE, Preparation, Report
 
 _MOST_REASONS = 12
 _MOST_WORDS = 8
+# The filters that are on by themselves, and how they are turned off.
+_HOW_TO_KEEP = (
+    ("a near-duplicate", "; --duplicates -1 keeps them"),
+    ("blurred", "; --blur 0 keeps them"),
+    ("smaller than", "; --min-face 0 keeps them"),
+    (WORDS_ALONE, "; --tagger builtin tags them"),
+)
 
 
 class _Rate(TextColumn):
@@ -123,7 +130,10 @@ def _left_out(plan: Preparation, report: Report) -> list[str]:
     lines = []
     reasons = report.reasons()
     for reason, count, example in reasons[:_MOST_REASONS]:
-        lines.append(f"left out: {count:,}, such as {example}: {reason}")
+        line = f"left out: {count:,}, such as {example}: {reason}"
+        lines.append(
+            line + next((how for word, how in _HOW_TO_KEEP if reason.startswith(word)), "")
+        )
     rest = sum(count for _, count, _ in reasons[_MOST_REASONS:])
     if rest:
         lines.append(f"left out for other reasons: {rest:,}")
