@@ -113,16 +113,18 @@ def originality(
         seed: of that sample.
         worst: pairs to name.
     """
-    hidden = np.full(len(pictures), -1, dtype=np.int64)
-    distance, place = nearest(pictures, faces, mirrored, hidden)
+    nobody = np.empty((len(pictures), 0), dtype=np.int64)
+    distance, place = nearest(pictures, faces, mirrored, nobody)
     count = min(sample, len(faces))
     chosen = np.sort(np.random.default_rng([seed, len(faces)]).choice(len(faces), count, False))
-    real_distance, real_place = nearest(faces[chosen], faces, mirrored, chosen)
+    real_distance, real_place = nearest(faces[chosen], faces, mirrored, chosen[:, np.newaxis])
     face, real_face = place % len(faces), real_place % len(faces)
-    # A face's own nearest other face; for a real pair neither may be its own neighbour.
-    needed = np.unique(np.concatenate([face, real_face]))
-    own = np.full(len(faces), np.nan)
-    own[needed] = nearest(faces[needed], faces, mirrored, needed)[0]
+    # A face's own nearest other face. Where a real face stands for a picture, it must not be there
+    # for its neighbour either: else that one's nearest could never be further away.
+    unique, back = np.unique(face, return_inverse=True)
+    own = nearest(faces[unique], faces, mirrored, unique[:, np.newaxis])[0][back]
+    pairs = np.stack([real_face, chosen], axis=1)
+    real_own = nearest(faces[real_face], faces, mirrored, pairs)[0]
     scale = 1 / np.sqrt(pictures.shape[1]) if space == "pixels" else 1.0
     edge = np.quantile(real_distance, _CLOSEST)
     top = float(np.quantile(np.concatenate([distance, real_distance]), 0.995)) * scale
@@ -131,8 +133,8 @@ def originality(
     return Originality(
         space=space,
         unit=f"root mean square grey levels at {THUMB} px" if space == "pixels" else "features",
-        closer=Rate.among(distance < own[face]),
-        real_closer=Rate.among(real_distance < own[real_face]),
+        closer=Rate.among(distance < own),
+        real_closer=Rate.among(real_distance < real_own),
         copies=Rate.among(distance < edge),
         median=float(np.median(distance)) * scale,
         real_median=float(np.median(real_distance)) * scale,
@@ -145,7 +147,7 @@ def originality(
                 int(face[i]),
                 bool(place[i] >= len(faces)),
                 float(distance[i]) * scale,
-                float(own[face[i]]) * scale,
+                float(own[i]) * scale,
             )
             for i in order
         ),
@@ -153,7 +155,7 @@ def originality(
 
 
 def nearest(
-    queries: Points, faces: Points, mirrored: Points, own: Places
+    queries: Points, faces: Points, mirrored: Points, hidden: Places
 ) -> tuple[Doubles, Places]:
     """The nearest face of each query among N faces and their N mirror images.
 
@@ -163,7 +165,7 @@ def nearest(
     Args:
         queries: [n, D].
         faces, mirrored: [N, D].
-        own: [n], the face that a query is itself, mirrored too, and that does not count; or -1.
+        hidden: [n, h], faces that do not count for a query, mirrored neither: itself, say.
 
     Returns:
         Distance [n] and place [n]: below N a face, from N on a mirrored one. Of equals the first.
@@ -179,8 +181,10 @@ def nearest(
                 asked = queries[rows].astype(np.float32) - middle
                 # |q - f|^2 without |q|^2, which is the same for all faces.
                 table = lengths - 2 * (asked @ known.T)
-                here = np.flatnonzero((own[rows] >= block.start) & (own[rows] < block.stop))
-                table[here, own[rows][here] - block.start] = np.inf
+                row, column = np.nonzero(
+                    (hidden[rows] >= block.start) & (hidden[rows] < block.stop)
+                )
+                table[row, hidden[rows][row, column] - block.start] = np.inf
                 first = table.argmin(axis=1)
                 least = table[np.arange(len(first)), first]
                 better = np.flatnonzero(least < best[rows])
