@@ -49,7 +49,7 @@ _FILES = {
     "source": "Source",
     "tags": "Tag table",
     "tagger": "Tagger's file",
-    "finder": "Finder's file",
+    "finder": "Finder",
 }
 
 
@@ -184,7 +184,8 @@ def _told(archive: Archive) -> list[tuple[str, str]]:
         told = provenance.get(key)
         if isinstance(told, Mapping):
             words = {k: str(v) for k, v in told.items() if isinstance(v, str | int | float)}
-            rows.append((name, ", ".join([words.pop("name", ""), *map(" ".join, words.items())])))
+            first = words.pop("name", None) or words.pop("finder", "")
+            rows.append((name, ", ".join([first, *map(" ".join, words.items())])))
     return [*rows, ("Fingerprint", archive.fingerprint)]
 
 
