@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from kaogen.data.onnx_session import open_session
 from kaogen.data.taggers import Tagger
 from kaogen.errors import BundleError, ConfigError, MissingExtraError, ModelNotFoundError
 
@@ -91,13 +92,8 @@ class TaggerFeatures(Features):
         self.name, self.note = name, note
         self.tagger = Tagger.load(path)
         graph = path.read_bytes()
-        options = onnxruntime.SessionOptions()
         # One thread a pass and one pass a core: results do not depend on the number of cores.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(graph, path)
         shapes = {entry.name: entry.shape for entry in self._session.get_outputs()}
         if "features" not in shapes:
             raise BundleError(
