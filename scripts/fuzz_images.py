@@ -88,7 +88,11 @@ def watch(command: list[str], first: int, count: int, still: float = STILL_SECON
         if start >= stop:
             break
         child = subprocess.Popen([*command, str(start), str(stop)], stdout=subprocess.PIPE)
-        start, stood_still = _follow(child, start, findings, still)
+        try:
+            start, stood_still = _follow(child, start, findings, still)
+        except KeyboardInterrupt:
+            child.kill()
+            break  # the figures so far are figures
         if start < stop:
             how = f"ended the process ({child.returncode})"
             if stood_still:
