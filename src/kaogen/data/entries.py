@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -124,6 +125,13 @@ class Index:
         if at == len(self.names) or self.names[at] != name:
             return None
         return tuple(self._rows[at].tolist())
+
+    def digest(self) -> str:
+        """SHA-256 of the names and where they lie."""
+        digest = hashlib.sha256(self._rows.astype("<i8").tobytes())
+        for name in self.names:
+            digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
+        return digest.hexdigest()
 
     def part(self, names: Iterable[str]) -> Index:
         """An index of those of ``names`` that are here."""
