@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import kaogen
+from kaogen import __version__
 from kaogen.data.report_html import Child, Html, h, navigation, page
 from kaogen.data.report_pictures import sheet
 from kaogen.metrics import report_faces, report_figures
@@ -52,7 +52,7 @@ def write_report(
     ]
     title = " and ".join(e.model for e in evaluations)
     footer = (
-        f"Made by kaogen {kaogen.__version__}. This page shows training faces: publish it only "
+        f"Made by kaogen {__version__}. This page shows training faces: publish it only "
         "where you may publish those."
     )
     text = page(
