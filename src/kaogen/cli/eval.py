@@ -66,16 +66,17 @@ def command(
 
     began = time.monotonic()
     plan = Plan(count=count, seed=seed, psi=psi)
+    place = _checked(out, figures)
     studios = [open_model(name) for name in (model, compare) if name is not None]
-    with Archive.open(data) as archive, _Progress() as tell:
+    with Archive.open(data) as archive:
         judges, others = networks(features, archive)
         subjects = [ModelSubject(s, rows_for(archive, s.bundle.vocabulary)) for s in studios]
-        reals = Reals.read(archive, judges, others, tell)
-        found = []
-        for subject in subjects:
-            tell.model = subject.name if len(subjects) > 1 else ""
-            found.append(evaluate(subject, reals, judges, others, plan, tell))
-        place = figures or out.with_suffix(".json")
+        with _Progress() as tell:
+            reals = Reals.read(archive, judges, others, tell)
+            found = []
+            for subject in subjects:
+                tell.model = subject.name if len(subjects) > 1 else ""
+                found.append(evaluate(subject, reals, judges, others, plan, tell))
         document = to_json(found, archive, judges, others)
         _write(place, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         write_report(out, found, subjects, reals, document)
@@ -110,6 +111,12 @@ def networks(names: str | None, archive: Archive) -> tuple[list[Judge], list[Fea
         for net in opened
         if isinstance(net, TaggerFeatures)
     ]
+    called = [net.name for net in opened]
+    if len(set(called)) < len(called):
+        raise ConfigError(
+            f"two networks are called {max(called, key=called.count)}.",
+            hint="Figures are told apart by these names: rename a file.",
+        )
     if not judges:
         raise ConfigError(
             "obedience needs a tagger among the networks.", hint="Such as --features judge,tagger"
@@ -154,8 +161,20 @@ def _store(path: Path, evaluation: Evaluation) -> str:
     return f"{path}: {manifest.id} now holds the obedience of {len(measured)} tags ({first.judge})"
 
 
+def _checked(out: Path, figures: Path | None) -> Path:
+    """Where the figures go; refuses before minutes of work what could not be written after."""
+    for path in (out, figures):
+        if path is not None and path.is_dir():
+            raise ConfigError(f"{path} is a folder.", hint="Name a file in it.")
+    place = figures or out.with_suffix(".json")
+    if place == out:
+        raise ConfigError(f"{out} cannot be both the page and the figures.")
+    for path in (out, place):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
