@@ -92,6 +92,7 @@ def test_broken_lines_are_refused_with_their_number_and_the_rest_is_read(folder:
         "[" * 100_000,
         '{"file": "a.png"}',
         '{"file": "film.mp4"}',
+        '{"file": "sub/._a.png"}',
         '{"file": "b.png"}',
     ]
     source = open_source(listed(folder, "l.jsonl", "\n".join(lines)))
@@ -99,7 +100,7 @@ def test_broken_lines_are_refused_with_their_number_and_the_rest_is_read(folder:
     refused = dict(source.refused)
     assert refused.pop("a.png") == "its name stands there twice; the first counts."
     assert refused.pop("film.mp4") == "not a picture file by its name."
-    assert sorted(refused) == [f"l.jsonl line {n}" for n in (2, 3, 4, 5, 6, 7)]
+    assert sorted(refused) == [f"l.jsonl line {n}" for n in (10, 2, 3, 4, 5, 6, 7)]
     assert "nested too deeply" in refused["l.jsonl line 7"]
 
 

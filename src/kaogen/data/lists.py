@@ -104,6 +104,8 @@ class ListSource(IndexedSource):
                     refused.append((where, "it names no file."))
                 elif name == ".." or name.startswith("../"):
                     refused.append((where, f"{self._given(row)}: {_OUTSIDE}"))
+                elif name.rpartition("/")[2].startswith("."):
+                    refused.append((where, f"{name}: a hidden file."))
                 else:
                     yield name, (start, lines.offset - start)
 

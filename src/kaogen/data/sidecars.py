@@ -167,9 +167,9 @@ def _from_json(source: Source, name: str) -> Words | None:
     try:
         record = json.loads(_decode(data))
     except RecursionError as error:
-        raise LabelError(f"the .json of {name} is nested too deeply.") from error
+        raise LabelError("its .json is nested too deeply.") from error
     except ValueError as error:
-        raise LabelError(f"the .json of {name} is broken ({str(error)[:80]}).") from error
+        raise LabelError(f"its .json is broken ({str(error)[:80]}).") from error
     if isinstance(record, list):
         post = len(record) == 1 and isinstance(record[0], dict) and "name" not in record[0]
         record = record[0] if post else {"tags": record}
