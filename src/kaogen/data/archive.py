@@ -1,4 +1,4 @@
-"""The data set file, read: one stored zip, laid out as StyleGAN2-ADA's tools lay it out.
+"""The data set file, read: one zip of stored images, laid out as StyleGAN2-ADA's tools lay it out.
 
 ``00000/img00000000.png`` and so on hold the faces, ``dataset.json`` holds
 ``{"labels": [[name, [floats]], ...]}`` or ``{"labels": null}``. StyleGAN2-ADA lists a zip by the
