@@ -49,8 +49,16 @@ class Mapping(nn.Module):
         self.w_avg: Tensor
         self.register_buffer("w_avg", torch.zeros(cfg.w_dim))
 
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """[N, z_dim], [N, num_tags] -> [N, w_dim]."""
+    def forward(self, z: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
+        """[N, z_dim], [N, num_tags] -> [N, w_dim].
+
+        Args:
+            z: latents.
+            labels: 0 or 1.
+            share: how much labels count, from 0, as if there were none, to 1; below 1 only
+                while training goes over from unconditional to conditional.
+
+        """
         cfg = self.cfg
         assert z.shape[1] == cfg.z_dim, f"z has {z.shape[1]} values, not {cfg.z_dim}"
         assert labels.shape[1] == cfg.num_tags, f"{labels.shape[1]} labels, not {cfg.num_tags}"
@@ -58,9 +66,9 @@ class Mapping(nn.Module):
         if not cfg.num_tags:
             x = pixel_norm(z)
         elif cfg.conditioning == "paper":
-            x = pixel_norm(torch.cat([z, labels @ self.label_concat], dim=1))
+            x = pixel_norm(torch.cat([z, labels @ self.label_concat * share], dim=1))
         else:
-            x = torch.cat([pixel_norm(z), pixel_norm(self.embed(labels))], dim=1)
+            x = torch.cat([pixel_norm(z), pixel_norm(self.embed(labels)) * share], dim=1)
         for i in range(cfg.mapping_layers):
             x = self.get_submodule(f"dense{i}")(x)
         return x

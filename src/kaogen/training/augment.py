@@ -6,8 +6,13 @@ its colour part: shifting hue or saturation would falsify the colour tags.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+# (pictures, source of randomness, probability of each operation) -> pictures.
+Policy = Callable[[Tensor, torch.Generator, float], Tensor]
 
 
 def translate(x: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
@@ -54,4 +59,8 @@ def shift_and_cut(x: Tensor, generator: torch.Generator) -> Tensor:
     return x * torch.maximum(mask, keep)
 
 
-POLICIES = {"shift+cut": shift_and_cut}
+def policy_of(name: str, groups: tuple[str, ...]) -> Policy | None:
+    """What `TrainConfig.augment` names, with `ada_groups` for "ada"; None for "none"."""
+    if name == "shift+cut":
+        return lambda x, generator, _p: shift_and_cut(x, generator)
+    return None

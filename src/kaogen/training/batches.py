@@ -7,7 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 # One stream of randomness per purpose, so that adding one does not move the others.
-STREAMS = {"epoch": 0, "flip": 1, "z": 2, "labels": 3, "augment": 4, "noise": 5, "repeat": 6}
+STREAMS = {
+    **{"epoch": 0, "flip": 1, "z": 2, "labels": 3, "augment": 4, "noise": 5, "repeat": 6},
+    **{"drop": 7, "mix": 8, "path": 9, "between": 10},
+}
 
 
 def rng(stream: str, seed: int, *position: int) -> np.random.Generator:

@@ -7,11 +7,9 @@ stopped and started again makes the very weights that an uninterrupted one makes
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kaogen.errors import ConfigError, TrainingError
@@ -19,27 +17,18 @@ from kaogen.nets.config import NetConfig
 from kaogen.nets.critic import FeatureCritic
 from kaogen.nets.discriminator import Discriminator
 from kaogen.nets.generator import Generator
-from kaogen.training.augment import POLICIES
-from kaogen.training.batches import Rows, repeats, rng, torch_rng
+from kaogen.training.adaptive import Adaptive, lean
 from kaogen.training.checkpoint import flatten_optimizer, restore_optimizer
 from kaogen.training.config import TrainConfig
-from kaogen.training.losses import D_LOSSES, G_LOSSES, TagLayout, r1_penalty, tag_loss
+from kaogen.training.draws import Asked, Data, Draws
+from kaogen.training.freeze import first_layers
+from kaogen.training.losses import LOSSES, TagLayout, tag_loss
+from kaogen.training.phases import Step, phases
+from kaogen.training.schedule import label_share, lr_share
+
+__all__ = ["Critic", "Data", "Trainer", "pick_dtype"]
 
 Critic = Discriminator | FeatureCritic
-
-
-@dataclass
-class Data:
-    """The whole data set in memory.
-
-    Attributes:
-        images: uint8 [N, H, W, C].
-        labels: float32 [N, num_tags], 0 or 1; [N, 0] without labels.
-
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.float32]
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -87,10 +76,14 @@ class Trainer:
         self.d = critic.to(self.device)
         betas = (0.0, config.beta2)
         self.opt_g = torch.optim.Adam(self.g.parameters(), config.lr_g, betas)
-        self.opt_d = torch.optim.Adam(
-            [p for p in self.d.parameters() if p.requires_grad], config.lr_d, betas
-        )
-        self.rows = Rows(repeats(data.labels, len(data.images), config.balance), config.seed)
+        for layer in first_layers(self.d, config.freeze_d):
+            layer.requires_grad_(False)
+        self.d_learns = [p for p in self.d.parameters() if p.requires_grad]
+        self.opt_d = torch.optim.Adam(self.d_learns, config.lr_d, betas)
+        self.draws = Draws(net, config, data, self.device)
+        self.loss, self.phases = LOSSES[config.loss], phases(config)
+        self.path_mean = torch.zeros((), device=self.device)
+        self.adaptive = Adaptive(config)
         self.seen = 0
 
     @staticmethod
@@ -123,13 +116,12 @@ class Trainer:
         The fakes are drawn once: D learns from them as they are, and G through the same graph
         from D's new opinion. That saves a whole pass of the generator and of the frozen trunk.
         """
-        real, real_labels = self.real_batch()
-        fake, fake_labels = self.fake_batch()
-        fake_features = self.d.features(fake, self.dtype)
-        losses = {"d": self.train_d(real, real_labels, fake_features, fake_labels)}
-        if self.config.r1_gamma and self.steps_done % self.config.r1_interval == 0:
-            losses["r1"] = self.train_r1(real, real_labels)
-        losses |= self.train_g(fake_features, fake_labels)
+        share = lr_share(self.config, self.seen)
+        self.opt_g.param_groups[0]["lr"] = self.config.lr_g * share
+        self.opt_d.param_groups[0]["lr"] = self.config.lr_d * share
+        step = self.draw()
+        losses = self.train_d(step)
+        losses |= self.train_g(step)
         self.update_ema()
         self.seen += self.config.batch
         bad = [name for name, value in losses.items() if not np.isfinite(value)]
@@ -141,84 +133,124 @@ class Trainer:
         return losses
 
     @property
-    def steps_done(self) -> int:
-        """Steps since the beginning."""
-        return self.seen // self.config.batch
+    def p(self) -> float:
+        """Probability of each augmentation where it is adaptive."""
+        return self.adaptive.p
 
-    def real_batch(self) -> tuple[Tensor, Tensor]:
-        """Augmented real pictures [N, C, H, W] in [-1, 1] and their labels."""
-        rows = self.rows.at(self.seen, self.config.batch)
-        images = self.data.images[rows]
-        if self.config.flip:
-            mirrored = rng("flip", self.config.seed, self.seen).random(len(rows)) < 0.5
-            images[mirrored] = images[mirrored, :, ::-1]
-        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return self.augmented(x, 0), torch.from_numpy(self.data.labels[rows]).to(self.device)
+    @property
+    def adapts(self) -> bool:
+        """Whether p moves."""
+        return self.config.augment == "ada" and self.config.ada_target > 0
 
-    def fake_batch(self) -> tuple[Tensor, Tensor]:
-        """Augmented fakes, with their graph, and the labels of real rows they were asked for."""
-        labels = torch.from_numpy(
-            self.data.labels[self.rows.random(self.seen, self.config.batch)]
-        ).to(self.device)
-        source = torch_rng("z", self.config.seed, self.seen)
-        z = torch.randn(len(labels), self.net.z_dim, generator=source).to(self.device)
-        if self.net.noise:
-            torch.manual_seed(source.initial_seed())
-        w = self.g.mapping(z, labels)
+    @property
+    def label_share(self) -> float:
+        """How much labels count in this step."""
+        return label_share(self.config, self.seen)
+
+    def draw(self) -> Step:
+        """Reals, fakes, and D's view of both."""
+        seen, draws = self.seen, self.draws
+        real, real_labels = draws.real(seen)
+        asked = draws.asked(seen)
+        fake = self.fakes(asked)
+        with torch.no_grad():
+            real_features = self.d.features(draws.augmented(real, seen, 0, self.p), self.dtype)
+        return Step(
+            seen,
+            real,
+            self.labels_for_d(real_labels),
+            real_features,
+            asked,
+            fake,
+            self.labels_for_d(asked.labels),
+            self.d.features(draws.augmented(fake, seen, 1, self.p), self.dtype),
+        )
+
+    def fakes(self, asked: Asked) -> Tensor:
+        """Fakes [N, C, H, W] with their graph; the running mean of w takes note."""
+        w, ws = asked.styles(self.g, self.label_share)
         with torch.no_grad():
             self.g.mapping.w_avg.lerp_(w.mean(dim=0), 0.005)
-        ws = w[:, None].expand(-1, self.net.num_ws, -1)
-        fake = self.g.synthesis(ws, noise="random", dtype=self.dtype)
-        return self.augmented(fake, 1), labels
+        return self.synthesise(ws, asked.noise_seed, self.dtype)
 
-    def augmented(self, x: Tensor, which: int) -> Tensor:
-        """`x` under the run's augmentation; `which` tells real (0) from fake (1)."""
-        policy = POLICIES.get(self.config.augment)
-        if policy is None:
-            return x
-        return policy(x, torch_rng("augment", self.config.seed, self.seen, which))
+    def synthesise(self, ws: Tensor, noise_seed: int, dtype: torch.dtype) -> Tensor:
+        """Pictures from ws, with fresh noise that depends on nothing but its seed."""
+        if self.net.noise:
+            torch.manual_seed(noise_seed)
+        pictures: Tensor = self.g.synthesis(ws, noise="random", dtype=dtype)
+        return pictures
 
-    def train_d(
-        self, real: Tensor, real_labels: Tensor, fake_features: list[Tensor], fake_labels: Tensor
-    ) -> float:
-        """One update of D on real and (detached) fake features."""
-        self.d.requires_grad_(True)
-        with torch.no_grad():
-            features = self.d.features(real, self.dtype)
-        real_scores = self.d.score(features, real_labels, self.dtype)
-        detached = [f.detach() for f in fake_features]
-        fake_scores = self.d.score(detached, fake_labels, self.dtype)
-        loss = D_LOSSES[self.config.loss](real_scores, fake_scores)
-        return self.update(self.opt_d, loss)
+    def labels_for_d(self, labels: Tensor) -> Tensor:
+        """Labels as D sees them while they do not count in full.
 
-    def train_r1(self, real: Tensor, labels: Tensor) -> float:
-        """Lazy regularisation: gamma / 2 * R1, times the interval. Computed in fp32."""
-        images = real.detach().requires_grad_(True)
-        scores = self.d.score(self.d.features(images), labels)
-        penalty = r1_penalty(scores, images)
-        self.update(self.opt_d, penalty * (self.config.r1_gamma / 2 * self.config.r1_interval))
-        return float(penalty.detach())
+        Their weight goes into the row. The paper's score, a sum over a row's tags, knows nothing
+        but tags: there an even row, the mean of all tags' scores, stands for no label.
+        """
+        share = self.label_share
+        if share == 1 or not self.net.num_tags:
+            return labels
+        if self.net.conditioning == "paper" and isinstance(self.d, Discriminator):
+            return labels * share + (1 - share) / self.net.num_tags
+        return labels * share
 
-    def train_g(self, features: list[Tensor], labels: Tensor) -> dict[str, float]:
-        """One update of G through D's opinion and the tagger's."""
-        self.d.requires_grad_(False)
-        loss = G_LOSSES[self.config.loss](self.d.score(features, labels, self.dtype))
+    def train_d(self, step: Step) -> dict[str, float]:
+        """D's updates, on real and (detached) fake features."""
+        self.let_d_learn(True)
+        real = self.d.score(step.real_features, step.real_labels, self.dtype)
+        detached = [f.detach() for f in step.fake_features]
+        fake = self.d.score(detached, step.fake_labels, self.dtype)
+        told = self.update("d", step, self.loss.d(real, fake))
+        if self.adapts:
+            self.adaptive.see(float(lean(real, fake, self.loss.relative)))
+            told |= {"p": self.adaptive.p, "rt": self.adaptive.rt}
+        return told
+
+    def train_g(self, step: Step) -> dict[str, float]:
+        """G's updates, through D's opinion and the tagger's."""
+        self.let_d_learn(False)
+        real: list[Tensor] = []
+        if self.loss.g_sees_real:
+            real = self.d.score(step.real_features, step.real_labels, self.dtype)
+        fake = self.d.score(step.fake_features, step.fake_labels, self.dtype)
+        loss = self.loss.g(real, fake)
         out = {}
-        if self.config.tag_weight and self.tags is not None:
+        weight = self.config.tag_weight * self.label_share
+        if weight and self.tags is not None:
             assert isinstance(self.d, FeatureCritic)
-            verdict = tag_loss(self.d.tag_logits(features), labels, self.tags)
-            loss = loss + self.config.tag_weight * verdict
+            logits = self.d.tag_logits(step.fake_features)
+            verdict = tag_loss(logits, step.asked.labels, self.tags, step.asked.known)
+            loss = loss + weight * verdict
             out["tags"] = float(verdict.detach())
-        out["g"] = self.update(self.opt_g, loss)
-        return out
+        return out | self.update("g", step, loss)
+
+    def let_d_learn(self, learns: bool) -> None:
+        """Whether D's parameters (those that are not frozen for good) want gradients."""
+        for parameter in self.d_learns:
+            parameter.requires_grad_(learns)
+
+    def update(self, network: str, step: Step, loss: Tensor) -> dict[str, float]:
+        """One update by a network's main loss, and one by each lazy regulariser that is due."""
+        optimizer = self.opt_d if network == "d" else self.opt_g
+        told = {network: float(loss.detach())}
+        mine = [p for p in self.phases if p.network == network]
+        for phase in (p for p in mine if p.interval == 1):
+            term = phase.term(self, step)
+            loss = loss + phase.weight * term
+            told[phase.name] = float(term.detach())
+        self.descend(optimizer, loss)
+        for phase in (p for p in mine if p.interval > 1):
+            if phase.due(step.seen, self.config.batch):
+                term = phase.term(self, step)
+                self.descend(optimizer, term * (phase.weight * phase.interval))
+                told[phase.name] = float(term.detach())
+        return told
 
     @staticmethod
-    def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+    def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         """Backward and step."""
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
-        return float(loss.detach())
 
     @torch.no_grad()
     def update_ema(self) -> None:
@@ -240,6 +272,10 @@ class Trainer:
             out |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
         out |= flatten_optimizer("opt_g", self.opt_g)
         out |= flatten_optimizer("opt_d", self.opt_d)
+        if self.config.path_weight:
+            out["state.path_mean"] = self.path_mean
+        if self.adapts:
+            out["state.adaptive"] = self.adaptive.tensor()
         return out
 
     def restore(self, tensors: dict[str, Tensor], seen: int) -> None:
@@ -250,6 +286,10 @@ class Trainer:
             module.load_state_dict(own)
         restore_optimizer("opt_g", self.opt_g, tensors)
         restore_optimizer("opt_d", self.opt_d, tensors)
+        if "state.path_mean" in tensors:
+            self.path_mean.copy_(tensors["state.path_mean"])
+        if "state.adaptive" in tensors:
+            self.adaptive.restore(tensors["state.adaptive"])
         self.seen = seen
 
     def modules(self) -> dict[str, nn.Module]:

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +26,7 @@ from kaogen.training.losses import TagLayout, layout_of
 from kaogen.training.report import Reporter
 
 # Settings that a person may change between two starts of the same run.
-MAY_CHANGE = ("kimg", "tick_kimg", "lr_g", "lr_d")
+MAY_CHANGE = ("kimg", "tick_kimg", "lr_g", "lr_d", "lr_decay", "lr_hold", "lr_final")
 KEEP = 2  # checkpoints; the one before the newest is the way back from a bad disk
 
 
@@ -134,12 +134,10 @@ class Run:
         path, mine = self.folder / "config.json", self.identity()
         if not path.exists():
             return
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = as_now(json.loads(path.read_text(encoding="utf-8")))
         mine = json.loads(json.dumps(mine))
-        for name in MAY_CHANGE:
-            theirs.get("train", {}).pop(name, None)
         for part, value in mine.items():
-            if theirs.get(part) != value:
+            if part in theirs and theirs[part] != value:
                 what = difference(theirs, part, value)
                 raise ConfigError(
                     f"{self.folder} holds a run with another {part}: {what}.",
@@ -277,6 +275,26 @@ class Means:
     def rounded(self) -> dict[str, float]:
         """Means for `progress.jsonl`."""
         return {name: round(value, 4) for name, value in self.means().items()}
+
+
+def as_now(identity: dict[str, Any]) -> dict[str, Any]:
+    """An identity from `config.json`, maybe an older kaogen's, in today's terms.
+
+    A setting that it does not name is what runs did before there was that setting: the default.
+    A part that it does not name cannot be compared and is left out.
+    """
+    net, train = dict(identity.get("net", {})), dict(identity.get("train", {}))
+    if not net.get("extra"):
+        net.pop("extra", None)  # early runs carried an empty one
+    net = {**defaults_of(NetConfig), **net}
+    train = {**defaults_of(TrainConfig), **train}
+    train = {k: v for k, v in train.items() if k not in MAY_CHANGE}
+    return {**identity, "net": net, "train": train}
+
+
+def defaults_of(settings: type[NetConfig] | type[TrainConfig]) -> dict[str, Any]:
+    """Each setting that has a default, and that."""
+    return {f.name: f.default for f in fields(settings) if f.default is not MISSING}
 
 
 def difference(theirs: dict[str, Any], part: str, mine: Any) -> str:
