@@ -23,7 +23,7 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file or id.")],
     *,
     data: Annotated[Path, typer.Option(help="The data set file that it was trained on.")],
-    count: Annotated[int, typer.Option("-n", min=50, max=1_000_000, help="Characters.")] = 10_000,
+    count: Annotated[int, typer.Option("-n", min=50, max=100_000, help="Characters.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the first; the others follow.")] = 0,
     psi: Annotated[
         float, typer.Option(min=0, max=1.5, help="Of realism, variety and originality.")
@@ -65,7 +65,7 @@ def command(
     from kaogen.studio.subject import ModelSubject
 
     began = time.monotonic()
-    plan = Plan(count=count, seed=seed, psi=psi)
+    plan = Plan(count=count, seed=seed, psi=round(psi, 2))  # as recipes have it
     place = _checked(out, figures)
     studios = [open_model(name) for name in (model, compare) if name is not None]
     with Archive.open(data) as archive:

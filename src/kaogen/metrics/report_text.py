@@ -154,7 +154,7 @@ def _rest(e: Evaluation) -> str:
         ["Label rows", "reached", "by real faces"],
         ["hair and eye colour, hair length", percent(c.looks), percent(c.real_looks)],
         ["all judged tags", percent(c.rows), percent(c.real_rows)],
-        ["combinations that no real face has", percent(c.invented), percent(c.real_invented)],
+        ["tags that none of as many real faces has", percent(c.invented), percent(c.real_invented)],
         ["mean gap of a tag's share", f"{c.share_gap:.2%}", f"{c.real_share_gap:.2%}"],
         ["mean gap of a pair's share", f"{c.pair_gap:.2%}", f"{c.real_pair_gap:.2%}"],
     ]
