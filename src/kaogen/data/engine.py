@@ -254,7 +254,8 @@ class Ray(Engine[Parcel, Result]):
             where = f" at {self.address}" if self.address else ""
             raise ConfigError(
                 f"Ray cannot be reached{where} ({error}).",
-                hint="Is the cluster running (`ray status`)? Without --address Ray starts here.",
+                hint="Is the cluster running, and does it want a token (RAY_AUTH_TOKEN)? "
+                "Without --address Ray starts here.",
             ) from error
 
 
