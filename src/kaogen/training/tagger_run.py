@@ -19,6 +19,7 @@ from kaogen.training.tagger import (
     Report,
     TaggerConfig,
     TaggerNetwork,
+    TwoTaggers,
     make_network,
     positive_weight,
     predict,
@@ -104,7 +105,7 @@ def train_tagger(
     report: Stage,
     work: Path | None = None,
     unlabelled: Sequence[Path] = (),
-) -> tuple[TaggerNetwork, dict[str, Any]]:
+) -> tuple[TaggerNetwork | TwoTaggers, dict[str, Any]]:
     """Train by a recipe, choose thresholds on the unlabelled faces, evaluate on held-out ones.
 
     Args:
@@ -135,6 +136,11 @@ def train_tagger(
         net = shelf.network(f"stage{i}", config, tags, net, learn, tell)
     assert net is not None
     take_weight_back(net, positive_weight(sets[0]))
+    if recipe.colours is not None:
+        tell = partial(report, "colours")
+        colours = shelf.network("colours", recipe.colours, tags, None, sets, tell)
+        pair = TwoTaggers(colours, net)
+        return pair, _evaluate(pair, sources[0], sets[0], test, tags)
     return net, _evaluate(net, sources[0], sets[0], test, tags)
 
 
@@ -197,7 +203,11 @@ def _opinion(
 
 
 def _evaluate(
-    net: TaggerNetwork, source: Source, learn: Faces, test: Labelled, tags: tuple[str, ...]
+    net: TaggerNetwork | TwoTaggers,
+    source: Source,
+    learn: Faces,
+    test: Labelled,
+    tags: tuple[str, ...],
 ) -> dict[str, Any]:
     size, first = test.images.shape[1], len(HAIR) + len(EYES)
     unlabelled = predict(net, Pictures([source.faces]).read(size), flips=False)
