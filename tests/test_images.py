@@ -237,6 +237,11 @@ def test_an_avif_that_lies_about_its_size_is_refused() -> None:
     lie = data[:place] + struct.pack(">II", 64, 64) + data[place + 8 :]
     with pytest.raises(ImageError, match="larger frames than it says"):
         read_image(lie, largest=64 * 64)
+    # Found by mutation: items of 65,535 pieces whose offsets and lengths take no bytes.
+    place = data.index(b"iloc") + 4
+    many = struct.pack(">IBBH", 0, 0, 0, 65_535) + struct.pack(">HHH", 1, 0, 65_535) * 9
+    with pytest.raises(ImageError, match="more than 20,000 pieces"):
+        frame_pixels(data[:place] + many + data[place + len(many) :])
     # And what is cut off or bent anywhere is refused, never a crash of the reader of boxes.
     rng = random.Random(3)
     for _ in range(300):

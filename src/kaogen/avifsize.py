@@ -76,13 +76,14 @@ def _items(data: bytes, boxes: Boxes) -> Iterator[bytes]:
     """The bytes of each AV1 item."""
     kinds = _item_kinds(data, boxes)
     store = boxes.get(b"idat", [(0, 0)])[0][0]
+    seen = 0
     for begin, _ in boxes.get(b"iloc", []):
         version, sizes, base_size = data[begin], data[begin + 4], data[begin + 5] >> 4
         offset_size, length_size = sizes >> 4, sizes & 15
         index_size = data[begin + 5] & 15 if version else 0
         wide = 4 if version == 2 else 2
         count, at = _int(data, begin + 6, wide), begin + 6 + wide
-        for _ in range(min(count, _MOST_BOXES)):
+        for _ in range(count):
             item, at = _int(data, at, wide), at + wide
             method = 0
             if version:
@@ -90,6 +91,10 @@ def _items(data: bytes, boxes: Boxes) -> Iterator[bytes]:
             base, at = _int(data, at + 2, base_size), at + 2 + base_size
             extents, at = _int(data, at, 2), at + 2
             piece = b""
+            # An extent may take no bytes to name, so that a short file could have billions.
+            seen += 1 + extents
+            if seen > _MOST_BOXES:
+                raise ImageError(f"the AVIF file has more than {_MOST_BOXES:,} pieces.")
             for _ in range(extents):
                 at += index_size
                 offset = base + _int(data, at, offset_size) + (store if method == 1 else 0)
@@ -127,7 +132,7 @@ def _first_samples(data: bytes, boxes: Boxes) -> Iterator[bytes]:
 
 
 def _pixels(piece: bytes) -> int:
-    """The most pixels that a sequence header in a run of AV1's OBUs allows for."""
+    """The pixels that a sequence header in a run of AV1's OBUs allows for, times the frames."""
     at = frames = most = units = 0
     while at < len(piece):
         units += 1
@@ -151,7 +156,7 @@ def _pixels(piece: bytes) -> int:
         if frames > _MOST_FRAMES:
             raise ImageError(f"the AVIF file has more than {_MOST_FRAMES} frames in one picture.")
         at += length
-    return most
+    return most * max(frames, 1)
 
 
 def _sequence_pixels(header: bytes) -> int:

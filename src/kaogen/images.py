@@ -156,7 +156,7 @@ def _check_bytes(form: str, data: bytes, largest: int) -> None:
             raise ImageError(_too_many_pixels(width, height, largest))
     elif form == "AVIF" and frame_pixels(data) > 2.5 * largest:
         # A picture, its transparency, a preview.
-        raise ImageError("the AVIF file holds larger frames than it says.")
+        raise ImageError("the AVIF file holds more or larger frames than it says.")
 
 
 def _check_jpeg(data: bytes) -> None:
