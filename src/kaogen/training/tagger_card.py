@@ -46,8 +46,8 @@ def card(name: str, described: Mapping[str, Any]) -> str:
         "the same faces, so tags that just passed look a little\nbetter than they are.",
         "",
         "What the figures cannot say: the labels are noisy themselves (mouth, smile and blush\n"
-        "have soft thresholds), and the crops are tight, so that twin tails, ponytails and animal ears\n"
-        "are under-counted. A tag with few examples has a figure that one face can change.",
+        "have soft thresholds), and the crops are tight, so that twin tails, ponytails and animal\n"
+        "ears are under-counted. A tag with few examples has a figure that one face can change.",
         "",
         "| tag | used | precision | recall | average precision | threshold | calibration error "
         "| examples |",
