@@ -174,15 +174,7 @@ def command(
       kaogen prepare pictures/ -o faces.zip
       kaogen prepare faces/ --no-detect --tags tags.csv --size 64 -o faces.zip
     """
-    filters: dict[str, Any] = {"drop": drop, "not_face": not_face, "nsfw": nsfw}
-    if min_face is not None:
-        filters["min_size"] = min_face
-    if blur is not None:
-        filters["blur"] = blur or None
-    if mono:
-        filters["mono"] = MONO
-    if duplicates is not None:
-        filters["duplicates"] = None if duplicates < 0 else duplicates
+    filters = _read_filters(drop, not_face, nsfw, min_face, blur, mono, duplicates)
     plan = Preparation(
         source,
         out,
@@ -211,6 +203,28 @@ def command(
     with Bars(plan) as bars:
         done = prepare(plan, bars.update)
     tell(plan, done)
+
+
+def _read_filters(
+    drop: str,
+    not_face: float | None,
+    nsfw: float | None,
+    min_face: int | None,
+    blur: float | None,
+    mono: bool,
+    duplicates: int | None,
+) -> dict[str, Any]:
+    """What differs from the usual filters; they depend on whether faces are looked for."""
+    filters: dict[str, Any] = {"drop": drop, "not_face": not_face, "nsfw": nsfw}
+    if min_face is not None:
+        filters["min_size"] = min_face
+    if blur is not None:
+        filters["blur"] = blur or None
+    if mono:
+        filters["mono"] = MONO
+    if duplicates is not None:
+        filters["duplicates"] = None if duplicates < 0 else duplicates
+    return filters
 
 
 def _read_size(size: str, aspect: str | None) -> int | tuple[int, int]:

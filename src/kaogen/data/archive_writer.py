@@ -132,7 +132,7 @@ class _Rows:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._file = stack.enter_context(
-            tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=folder)  # noqa: SIM115
+            tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(folder))  # noqa: SIM115
         )
         self.count = 0
 
