@@ -77,6 +77,12 @@ def test_faces_of_other_colours_are_no_copies() -> None:
     assert near_duplicates(hashes, 6, ["a", "b", "c"], tones=tones) == {1: 0}
 
 
+def test_expressions_are_no_copies_of_each_other() -> None:
+    hashes = np.array([5, 5, 7, 5], np.uint64)
+    found = near_duplicates(hashes, 3, ["a", "b", "c", "d"], kinds=[0, 1, 0, 1])
+    assert found == {2: 0, 3: 1}
+
+
 def test_thousands_of_frames_of_one_scene_stay_cheap() -> None:
     rng = np.random.default_rng(3)
     flips = np.uint64(1) << rng.integers(0, 64, (3, 8_000)).astype(np.uint64)

@@ -11,7 +11,8 @@ layout and different colours; with the colours of the four quarters compared as 
 twenty is left.
 
 What it cannot do: two expressions of one drawing, as visual novels have them, differ in 0 to 6
-bits, no more than two copies whose crops are a hundredth apart. They count as near-duplicates.
+bits, no more than two copies whose crops are a hundredth apart. Whoever knows what the faces show
+says so by ``kinds``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def near_duplicates(
     *,
     sizes: Sequence[int] | None = None,
     tones: Hashes | None = None,
+    kinds: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[int, int]:
     """Which items to drop, and for which kept one: ``{dropped: kept}``, places in ``names``.
@@ -64,6 +66,7 @@ def near_duplicates(
         names: of the N items; they decide between items of equal size.
         sizes: of the N items, such as the face's edge in pixels; None for all the same.
         tones: uint64 ``[N]``, ``FaceStats.tone``: near-duplicates must agree in colour too.
+        kinds: of the N items; those of different kinds, such as expressions, are no duplicates.
         progress: called with (items done, N) now and then.
 
     Raises:
@@ -74,8 +77,8 @@ def near_duplicates(
         raise ConfigError(
             f"near-duplicates can be found within 0 to {LARGEST_DISTANCE} bits, not {distance}."
         )
-    if any(len(given) != count for given in (names, sizes, tones) if given is not None):
-        raise ConfigError("hashes, names, sizes and tones of near-duplicates differ in number.")
+    if any(len(given) != count for given in (names, sizes, tones, kinds) if given is not None):
+        raise ConfigError("what is told of near-duplicates differs in number from the hashes.")
     if count == 0:
         return {}
     sized = [0] * count if sizes is None else sizes
@@ -84,6 +87,7 @@ def near_duplicates(
         np.asarray(hashes, dtype=np.uint64)[order],
         distance,
         None if tones is None else _bytes(np.asarray(tones, dtype=np.uint64)[order]),
+        None if kinds is None else np.asarray(kinds, dtype=np.int64)[order],
     )
     kept_for = search.run(progress)
     dropped = np.flatnonzero(kept_for >= 0)
@@ -98,10 +102,17 @@ def hamming(a: int, b: int) -> int:
 class _Search:
     """One search; items are known by rank, 0 the first to be kept."""
 
-    def __init__(self, hashes: Hashes, distance: int, tones: npt.NDArray[np.int16] | None) -> None:
+    def __init__(
+        self,
+        hashes: Hashes,
+        distance: int,
+        tones: npt.NDArray[np.int16] | None,
+        kinds: _Index | None,
+    ) -> None:
         self.hashes = hashes
         self.distance = distance
         self.tones = tones
+        self.kinds = kinds
         self.kept_for = np.full(len(hashes), -1, dtype=np.int64)
         bands = max(_LEAST_BANDS, distance // 2 + 1)
         # Differing in less than one bit per band leaves a band equal; else one may be flipped.
@@ -156,6 +167,8 @@ class _Search:
     def _near(self, first: _Index, second: _Index) -> tuple[_Index, _Index]:
         good = np.bitwise_count(self.hashes[first] ^ self.hashes[second]) <= self.distance
         good &= (second > first) & (self.kept_for[second] < 0)
+        if self.kinds is not None:
+            good &= self.kinds[first] == self.kinds[second]
         first, second = first[good], second[good]
         if self.tones is not None and len(first):
             apart = np.abs(self.tones[first] - self.tones[second]).max(axis=1)

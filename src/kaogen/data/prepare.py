@@ -122,6 +122,7 @@ class _Run:
             self.filters,
             lambda one: bool(self.filters.drop) and bool(judge.label(one).reason),
             need_words=not told_by_all,
+            tags=lambda one: judge.label(one).tags or (),
             progress=lambda done, total: self.progress("comparing faces", done, total),
         )
         self.report.found = self.told.found

@@ -13,6 +13,8 @@ from kaogen.data.filters import Filters
 from kaogen.data.found import Found
 
 _MOST_FAULTS = 100
+# What makes two drawings of one face more than copies: whoever cuts sprites wants all of these.
+_EXPRESSIONS = ("open mouth", ":d", "smile", "closed eyes", "one eye closed", "tears", "tongue")
 
 
 @dataclass
@@ -50,6 +52,7 @@ def survey(
     unwanted: Callable[[Found], bool],
     *,
     need_words: bool,
+    tags: Callable[[Found], Iterable[str]] = lambda _: (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """Walk through ``everything`` once; of each fine face some 40 bytes are held.
@@ -59,12 +62,13 @@ def survey(
         filters: says whether near-duplicates are looked for.
         unwanted: whether a fine face's tags leave it out; such a face replaces no other.
         need_words: where some have words, those without are left out, and replace no other.
+        tags: what a face is known to show; other expressions make it no near-duplicate.
         progress: called with (faces compared, all faces).
     """
     told = Survey()
     hashes, tones = array("Q"), array("Q")
     sizes, numbers = array("q"), array("q")
-    worded = array("b")
+    worded, kinds = array("b"), array("q")
     names: list[str] = []
     for one in everything:
         told.found += one.faces > 0
@@ -81,6 +85,8 @@ def survey(
         sizes.append(one.stats.size)
         numbers.append(number)
         worded.append(has_words(one))
+        shown = set(tags(one))
+        kinds.append(sum((tag in shown) << bit for bit, tag in enumerate(_EXPRESSIONS)))
         names.append(one.name)
     if filters.duplicates is None:
         return told
@@ -95,6 +101,7 @@ def survey(
         [names[i] for i in place],
         sizes=[sizes[i] for i in place],
         tones=np.frombuffer(tones, dtype=np.uint64)[place],
+        kinds=[kinds[i] for i in place],
         progress=progress,
     )
     for dropped, kept in like.items():
