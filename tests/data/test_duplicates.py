@@ -99,7 +99,7 @@ def test_what_cannot_be_is_told() -> None:
     hashes = np.zeros(2, np.uint64)
     with pytest.raises(ConfigError, match="0 to 12 bits, not 13"):
         near_duplicates(hashes, 13, ["a", "b"])
-    with pytest.raises(ConfigError, match="differ in number"):
+    with pytest.raises(ConfigError, match="differs in number"):
         near_duplicates(hashes, 3, ["a"])
     assert near_duplicates(hashes[:0], 3, []) == {}
 

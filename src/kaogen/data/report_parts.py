@@ -187,8 +187,8 @@ def twins_section(twins: Sequence[Twin]) -> Part | None:
         return None
     lead = (
         "Of two faces whose hashes differ in few bits the larger one is kept. The most different "
-        "pairs come first: are they still the same? Two expressions of one drawing count as the "
-        "same; where you want both, prepare with --duplicates -1."
+        "pairs come first: are they still the same? Two expressions of one drawing are told apart "
+        "by their tags only; without tags, prepare with --duplicates -1 to keep both."
     )
     grid = h("div", *cards, class_="grid pairs", style="--least:220px")
     return section("copies", "Near-duplicates", lead, grid)
