@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kaogen.training.augment_ada import Pipeline
+
 # (pictures, source of randomness, probability of each operation) -> pictures.
 Policy = Callable[[Tensor, torch.Generator, float], Tensor]
 
@@ -63,4 +65,6 @@ def policy_of(name: str, groups: tuple[str, ...]) -> Policy | None:
     """What `TrainConfig.augment` names, with `ada_groups` for "ada"; None for "none"."""
     if name == "shift+cut":
         return lambda x, generator, _p: shift_and_cut(x, generator)
+    if name == "ada":
+        return Pipeline(groups)
     return None
