@@ -158,7 +158,8 @@ def _store(path: Path, evaluation: Evaluation) -> str:
         if t.asked.share is not None
     }
     manifest = write_measured(path, measured)
-    return f"{path}: {manifest.id} now holds the obedience of {len(measured)} tags ({first.judge})"
+    by = first.judge if first.independent else f"{first.judge}, which is not independent"
+    return f"{path}: {manifest.id} now holds the obedience of {len(measured)} tags, by {by}"
 
 
 def _checked(out: Path, figures: Path | None) -> Path:
