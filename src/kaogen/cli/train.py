@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kaogen.data.archive import Archive
+from kaogen.cli.train_options import with_options
+from kaogen.data.archives.archive import Archive
 from kaogen.nets.config import NetConfig
 from kaogen.nets.config import preset as preset_named
-from kaogen.training.config import RECIPES, TrainConfig, r1_gamma
+from kaogen.training.config import RECIPES, TrainConfig, r1_gamma, with_loss
 from kaogen.training.run import Run, Tick
 
 
+@with_options
 def command(
     archive: Annotated[Path, typer.Argument(metavar="DATA", help="Data set file (zip).")],
     *,
@@ -41,6 +43,7 @@ def command(
     tick: Annotated[float, typer.Option(help="kimg between two grids and checkpoints.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Of all randomness.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all.")] = None,
+    chosen: dict[str, Any],
 ) -> None:
     """Train a model on a data set file.
 
@@ -51,6 +54,7 @@ def command(
     \b
     Example:
       kaogen train faces.zip --out runs/first --preset tiny64 --kimg 200
+      kaogen train few.zip --out runs/fine --init-from runs/first --augment ada --freeze-d 2
     """
     import torch
 
@@ -61,6 +65,7 @@ def command(
     config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
     if lr is not None:
         config = replace(config, lr_g=lr, lr_d=lr)
+    config = with_chosen(config, net, chosen)
     console = Console(stderr=True)
     console.print(f"Reading {archive} ...")
     run = Run(out, Archive.open(archive), net, config)
@@ -106,6 +111,13 @@ def settings(
     if unconditional:
         net, config = net.with_(num_tags=0), replace(config, tag_weight=0.0)
     return net, config
+
+
+def with_chosen(config: TrainConfig, net: NetConfig, chosen: dict[str, Any]) -> TrainConfig:
+    """The table's options on top of the recipe; a loss of choice first, with its penalties."""
+    if "loss" in chosen:
+        config = with_loss(config, chosen["loss"], net.resolution)
+    return replace(config, **chosen)
 
 
 def show(run: Run, console: Console) -> bool:

@@ -145,8 +145,10 @@ class TrainConfig:
             *("r1_gamma", "r2_gamma", "gp_weight", "path_weight", "freeze_d", "tag_weight"),
             *("uncond_kimg", "blend_kimg", "ada_target"),
         ):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 0 or more.")
+        if self.ada_p > self.ada_max:
+            raise ConfigError(f"ada_p is {self.ada_p}, more than ada_max, {self.ada_max}.")
         if self.ada_interval < 1 or self.ada_kimg <= 0:
             raise ConfigError("ada_interval must be 1 or more, ada_kimg more than 0.")
         if self.lr_decay == "steps" and self.lr_final == 0:

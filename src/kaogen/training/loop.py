@@ -105,6 +105,12 @@ class Trainer:
             )
         if config.tag_weight and (tags is None or not isinstance(critic, FeatureCritic)):
             raise ConfigError("tag_weight needs the feature critic and a labelled data set.")
+        if config.tag_dropout and net.num_tags and net.conditioning == "paper":
+            raise ConfigError(
+                "Tag dropout makes rows without tags, whose score is always 0 with --conditioning "
+                "paper.",
+                hint="Train with --conditioning embed.",
+            )
         if config.batch % min(net.mbstd_group, config.batch):
             raise ConfigError(
                 f"A batch of {config.batch} does not divide into groups of {net.mbstd_group}."
