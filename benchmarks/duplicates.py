@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kaogen.data.archive import Archive
-from kaogen.data.duplicates import DISTANCE, near_duplicates
-from kaogen.data.filters import face_stats
-from kaogen.data.report_pictures import rgb
+from kaogen.data.archives.archive import Archive
+from kaogen.data.page.report_pictures import rgb
+from kaogen.data.preparing.duplicates import DISTANCE, near_duplicates
+from kaogen.data.preparing.filters import face_stats
 
 FLIPS = 14
 SAMPLE = 20_000

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.errors import ConfigError, KaogenError, LabelError
 from kaogen.metrics.features import TaggerFeatures, open_features
 from kaogen.metrics.judges import Judge

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.metrics.cache import archive_features
 from kaogen.metrics.distances import Estimate, halves, measure
 from kaogen.metrics.features import Features

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.errors import ConfigError
 from kaogen.nets.build import build_critic
 from kaogen.nets.config import NetConfig, preset

@@ -23,14 +23,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaogen.data.archive import Archive
-from kaogen.data.archive_writer import encode_png
-from kaogen.data.crops import crop, resize
-from kaogen.data.faces import open_finder
-from kaogen.data.filters import face_stats
-from kaogen.data.prepare import Preparation, prepare
-from kaogen.data.sources import open_source
-from kaogen.data.taggers import open_tagger
+from kaogen.data.archives.archive import Archive
+from kaogen.data.archives.archive_writer import encode_png
+from kaogen.data.finding.crops import crop, resize
+from kaogen.data.finding.faces import open_finder
+from kaogen.data.inputs.sources import open_source
+from kaogen.data.preparing.filters import face_stats
+from kaogen.data.preparing.prepare import Preparation, prepare
+from kaogen.data.tagging.taggers import open_tagger
 from kaogen.images import read_image
 
 SIZE = 64

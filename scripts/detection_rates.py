@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kaogen.data.faces import KINDS, Face, FaceFinder, open_finder
-from kaogen.data.sources import Source, open_source
+from kaogen.data.finding.faces import KINDS, Face, FaceFinder, open_finder
+from kaogen.data.inputs.sources import Source, open_source
 from kaogen.errors import ImageError, KaogenError
 from kaogen.images import read_image
 

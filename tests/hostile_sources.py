@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from kaogen.data.sources import FolderSource
+from kaogen.data.inputs.sources import FolderSource
 
 
 class KillingSource(FolderSource):

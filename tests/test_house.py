@@ -106,7 +106,7 @@ import json, sys
 for name in ("torch", "safetensors", "onnx"):
     sys.modules[name] = None  # importing it fails
 import kaogen.studio.draw, kaogen.server.app, kaogen.cli.draw, kaogen.cli.serve
-import kaogen.data.taggers, kaogen.cli.prepare
+import kaogen.data.tagging.taggers, kaogen.cli.prepare
 print(json.dumps({}))
 """
     assert child(code) == {}

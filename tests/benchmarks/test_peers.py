@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaogen.data.archive import Item, write_archive
+from kaogen.data.archives.archive import Item, write_archive
 from kaogen.errors import ConfigError
 from kaogen.tags import Vocabulary
 

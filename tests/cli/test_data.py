@@ -9,9 +9,9 @@ import pytest
 
 from data.records import write_tfrecords
 from kaogen.cli.main import main
-from kaogen.data.archive import Archive, Item, write_archive
-from kaogen.data.contact_sheet import Caption, caption, choose, contact_sheet
-from kaogen.data.sets import open_set
+from kaogen.data.archives.archive import Archive, Item, write_archive
+from kaogen.data.archives.contact_sheet import Caption, caption, choose, contact_sheet
+from kaogen.data.archives.sets import open_set
 from kaogen.errors import ConfigError, UnknownTagError
 from kaogen.tags import PAPER
 

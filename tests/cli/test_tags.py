@@ -10,8 +10,8 @@ import pytest
 from data.conftest import write_tagger
 from data.tagger_graphs import wd
 from kaogen.cli import main as cli
-from kaogen.data.archive_writer import encode_png
-from kaogen.data.tag_select import read_vocabulary
+from kaogen.data.archives.archive_writer import encode_png
+from kaogen.data.tagging.tag_select import read_vocabulary
 from kaogen.tags import Vocabulary
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from kaogen.data.archive import Archive, Item, write_archive
-from kaogen.data.archive_writer import encode_png
+from kaogen.data.archives.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive_writer import encode_png
 from kaogen.errors import ArchiveError, LabelError
 from kaogen.tags import PAPER, Vocabulary
 

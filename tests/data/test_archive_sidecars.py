@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.archive import Archive, Item, write_archive
-from kaogen.data.archive_writer import encode_png
+from kaogen.data.archives.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive_writer import encode_png
 from kaogen.errors import ArchiveError
 from kaogen.tags import PAPER
 

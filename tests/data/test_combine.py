@@ -10,9 +10,9 @@ import pytest
 
 from data.conftest import write_tagger
 from data.tagger_graphs import wd
-from kaogen.data.combine import CombinedTagger, Merger, combine
-from kaogen.data.tag_rules import Thresholds, level, mcut, read_thresholds
-from kaogen.data.taggers import Tagger, TagRule, open_tagger
+from kaogen.data.tagging.combine import CombinedTagger, Merger, combine
+from kaogen.data.tagging.tag_rules import Thresholds, level, mcut, read_thresholds
+from kaogen.data.tagging.taggers import Tagger, TagRule, open_tagger
 from kaogen.errors import ConfigError, UnknownTagError
 from kaogen.tags import Vocabulary
 

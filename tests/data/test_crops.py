@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from kaogen.data.crops import MARGIN, crop, cut, filled, frame, resize, whole
-from kaogen.data.faces import Face
-from kaogen.data.finders import drawn_face
+from kaogen.data.finding.crops import MARGIN, crop, cut, filled, frame, resize, whole
+from kaogen.data.finding.faces import Face
+from kaogen.data.finding.finders import drawn_face
 from kaogen.images import Pixels
 
 FACE = Face(1.0, (150.0, 140.0, 250.0, 240.0), ((180.0, 190.0), (220.0, 190.0)))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kaogen.data.duplicates import DISTANCE, hamming, near_duplicates
-from kaogen.data.filters import face_stats
+from kaogen.data.preparing.duplicates import DISTANCE, hamming, near_duplicates
+from kaogen.data.preparing.filters import face_stats
 from kaogen.errors import ConfigError
 
 SHARED = Path(os.environ.get("KAOGEN_DATA", Path(__file__).parents[3] / "shared" / "data"))

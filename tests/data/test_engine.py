@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine_tasks import die, double, fail, refuse
-from kaogen.data.engine import Here, Lost, Pool, open_engine
+from kaogen.data.preparing.engine import Here, Lost, Pool, open_engine
 from kaogen.errors import ConfigError, ModelError
 
 

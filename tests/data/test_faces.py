@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaogen.data import animeface
-from kaogen.data.faces import Face, FaceFinder, distinct, merged, open_finder
-from kaogen.data.finders import drawn_face, looks_at
+from kaogen.data.finding import animeface
+from kaogen.data.finding.faces import Face, FaceFinder, distinct, merged, open_finder
+from kaogen.data.finding.finders import drawn_face, looks_at
 from kaogen.errors import ConfigError, DataError, MissingExtraError
 from kaogen.images import Pixels, read_image
 
@@ -144,8 +144,8 @@ def test_memory_does_not_grow(finder: FaceFinder) -> None:
 def test_the_library_is_found_without_importing_the_package() -> None:
     code = """
 import json, sys
-from kaogen.data.faces import open_finder
-from kaogen.data.finders import drawn_face
+from kaogen.data.finding.faces import open_finder
+from kaogen.data.finding.finders import drawn_face
 finder = open_finder()
 print(json.dumps([len(finder.find(drawn_face(200))), "animeface" in sys.modules]))
 """

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from kaogen.data.duplicates import hamming
-from kaogen.data.filters import BLUR, MONO, FaceStats, Filters, NsfwScorer, face_stats
+from kaogen.data.preparing.duplicates import hamming
+from kaogen.data.preparing.filters import BLUR, MONO, FaceStats, Filters, NsfwScorer, face_stats
 from kaogen.errors import ConfigError, MissingExtraError
 
 SHARED = Path(os.environ.get("KAOGEN_DATA", Path(__file__).parents[3] / "shared" / "data"))

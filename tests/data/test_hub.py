@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from data.tagger_graphs import wd
-from kaogen.data.hub import fetch
+from kaogen.data.tagging.hub import fetch
 from kaogen.errors import ConfigError, MissingExtraError
 
 HERE = find_spec("huggingface_hub") is not None
@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
 import json, sys
 import numpy as np
-from kaogen.data.taggers import open_tagger
+from kaogen.data.tagging.taggers import open_tagger
 from kaogen.errors import KaogenError
 try:
     tagger = open_tagger(sys.argv[1])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kaogen.data.sidecars import read_sidecar
-from kaogen.data.sources import open_source
+from kaogen.data.inputs.sidecars import read_sidecar
+from kaogen.data.inputs.sources import open_source
 from kaogen.errors import DataError, ImageError, LabelError
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from data.tagger_graphs import NAMES, deepdanbooru, illustration2vec, points_graph, wd
-from kaogen.data.foreign_tags import map_columns
-from kaogen.data.tag_rules import read_thresholds
-from kaogen.data.taggers import open_tagger
+from kaogen.data.tagging.foreign_tags import map_columns
+from kaogen.data.tagging.tag_rules import read_thresholds
+from kaogen.data.tagging.taggers import open_tagger
 from kaogen.errors import BundleError, ConfigError, ModelNotFoundError, UnknownTagError
 from kaogen.tags import PAPER, Vocabulary
 

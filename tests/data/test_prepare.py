@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from kaogen.cli.main import main
-from kaogen.data.archive import Archive
-from kaogen.data.prepare import Preparation, Report, prepare
-from kaogen.data.sources import open_source
-from kaogen.data.tag_table import TagTable
+from kaogen.data.archives.archive import Archive
+from kaogen.data.inputs.sources import open_source
+from kaogen.data.preparing.prepare import Preparation, Report, prepare
+from kaogen.data.tagging.tag_table import TagTable
 from kaogen.errors import (
     ArchiveError,
     ConfigError,

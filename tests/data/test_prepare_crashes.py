@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from hostile_sources import KillingSource
-from kaogen.data import engine
-from kaogen.data import prepare as module
-from kaogen.data.archive import Archive
-from kaogen.data.prepare import Preparation, Report, prepare
+from kaogen.data.archives.archive import Archive
+from kaogen.data.preparing import engine
+from kaogen.data.preparing import prepare as module
+from kaogen.data.preparing.prepare import Preparation, Report, prepare
 from kaogen.errors import DataError
 
 COUNT = 40  # five shards
@@ -88,7 +88,7 @@ def test_a_picture_that_always_kills_its_worker_is_left_out_and_told(
 def test_when_everything_kills_its_worker_the_run_stops(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kaogen.data.pipeline._SMALLEST_SHARD", 20)
+    monkeypatch.setattr("kaogen.data.preparing.pipeline._SMALLEST_SHARD", 20)
     monkeypatch.setattr(engine, "ATTEMPTS", 1)
     hostile(monkeypatch, tmp_path, always=tuple(f"{n:03d}.png" for n in range(COUNT)))
     with pytest.raises(DataError, match="every one of 20 pictures") as caught:
@@ -100,8 +100,8 @@ SLOWLY = """
 import sys
 from pathlib import Path
 from hostile_sources import KillingSource
-from kaogen.data import prepare as module
-from kaogen.data.prepare import Preparation, prepare
+from kaogen.data.preparing import prepare as module
+from kaogen.data.preparing.prepare import Preparation, prepare
 
 if __name__ == "__main__":
     folder, out = map(Path, sys.argv[1:])

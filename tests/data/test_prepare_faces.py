@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from kaogen.cli.main import main
-from kaogen.data.archive import Archive
-from kaogen.data.finders import drawn_face
-from kaogen.data.gallery import Spread
-from kaogen.data.prepare import Preparation, Report, prepare
-from kaogen.data.tag_rules import Thresholds
+from kaogen.data.archives.archive import Archive
+from kaogen.data.finding.finders import drawn_face
+from kaogen.data.preparing.gallery import Spread
+from kaogen.data.preparing.prepare import Preparation, Report, prepare
+from kaogen.data.tagging.tag_rules import Thresholds
 from kaogen.tags import PAPER
 
 pytest.importorskip("animeface", reason="pip install 'kaogen[prepare]'")

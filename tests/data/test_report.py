@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.archive import Archive, Item, write_archive
-from kaogen.data.archive_writer import encode_png
-from kaogen.data.report import Rejected, Twin, write_report
-from kaogen.data.report_html import Html, h, text
+from kaogen.data.archives.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive_writer import encode_png
+from kaogen.data.page.report import Rejected, Twin, write_report
+from kaogen.data.page.report_html import Html, h, text
 from kaogen.errors import ArchiveError, DataError
 from kaogen.tags import PAPER, Vocabulary
 

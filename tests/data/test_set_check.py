@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from data.records import write_tfrecords
-from kaogen.data.archive import Item, write_archive
-from kaogen.data.archive_writer import encode_png
-from kaogen.data.set_check import check
-from kaogen.data.webdataset_out import write_webdataset
+from kaogen.data.archives.archive import Item, write_archive
+from kaogen.data.archives.archive_writer import encode_png
+from kaogen.data.archives.set_check import check
+from kaogen.data.archives.webdataset_out import write_webdataset
 from kaogen.tags import Vocabulary
 
 TAGS = Vocabulary(["pink hair", "smile"])

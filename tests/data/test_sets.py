@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from data.records import write_tfrecords
-from kaogen.data.archive import Archive, Item, write_archive
-from kaogen.data.archive_writer import encode_png
-from kaogen.data.convert import convert
-from kaogen.data.merge import merge
-from kaogen.data.set_stats import measure
-from kaogen.data.sets import open_set
-from kaogen.data.split import split
+from kaogen.data.archives.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive_writer import encode_png
+from kaogen.data.archives.convert import convert
+from kaogen.data.archives.merge import merge
+from kaogen.data.archives.set_stats import measure
+from kaogen.data.archives.sets import open_set
+from kaogen.data.archives.split import split
 from kaogen.errors import ConfigError, DataError, LabelError
 from kaogen.tags import Vocabulary
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kaogen.data.sidecars import RATINGS, Words, parse_record, parse_text, read_sidecar
-from kaogen.data.sources import open_source
+from kaogen.data.inputs.sidecars import RATINGS, Words, parse_record, parse_text, read_sidecar
+from kaogen.data.inputs.sources import open_source
 
 
 def beside(tmp_path: Path, **files: str | bytes) -> Words | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kaogen.data.entries import LARGEST_SIDECAR, Index, beside, sample_key, sift
-from kaogen.data.sources import Source, open_source
+from kaogen.data.inputs.entries import LARGEST_SIDECAR, Index, beside, sample_key, sift
+from kaogen.data.inputs.sources import Source, open_source
 from kaogen.errors import ArchiveError, DataError, ImageError, LabelError
 from kaogen.images import LARGEST_FILE
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kaogen.data.tag_prior import why_useless
-from kaogen.data.tag_select import read_vocabulary, select
-from kaogen.data.tagged import Tagged
+from kaogen.data.tagging.tag_prior import why_useless
+from kaogen.data.tagging.tag_select import read_vocabulary, select
+from kaogen.data.tagging.tagged import Tagged
 from kaogen.errors import ConfigError, LabelError, UnknownTagError
 from kaogen.tags import PAPER, PAPER_TAGS, Vocabulary
 

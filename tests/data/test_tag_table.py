@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kaogen.data.tag_table import TagTable
+from kaogen.data.tagging.tag_table import TagTable
 from kaogen.errors import LabelError, UnknownTagError
 from kaogen.tags import PAPER
 
@@ -62,7 +62,7 @@ def test_slips_are_only_what_is_close_and_most_frequent_first() -> None:
 
 
 def test_a_flood_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kaogen.data.tag_table._MOST_UNKNOWN", 500)
+    monkeypatch.setattr("kaogen.data.tagging.tag_table._MOST_UNKNOWN", 500)
     table = TagTable(PAPER)
     for n in range(700):
         table.understand([f"word {n}", "word 3", "smile"])

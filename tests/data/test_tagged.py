@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.archive import Item, write_archive
-from kaogen.data.archive_writer import encode_png
-from kaogen.data.tagged import agreement, read_tagged
-from kaogen.data.taggers import Tagger
+from kaogen.data.archives.archive import Item, write_archive
+from kaogen.data.archives.archive_writer import encode_png
+from kaogen.data.tagging.tagged import agreement, read_tagged
+from kaogen.data.tagging.taggers import Tagger
 from kaogen.errors import DataError, LabelError
 from kaogen.tags import Vocabulary
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.taggers import Tagger, Thresholds, open_tagger
+from kaogen.data.tagging.taggers import Tagger, Thresholds, open_tagger
 from kaogen.errors import BundleError, ModelNotFoundError
 from kaogen.tags import PAPER
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kaogen.data.sources import open_source
-from kaogen.data.tars import scan
-from kaogen.data.webdataset import expand
+from kaogen.data.inputs.sources import open_source
+from kaogen.data.inputs.tars import scan
+from kaogen.data.inputs.webdataset import expand
 from kaogen.errors import ArchiveError, DataError, ImageError, LabelError
 
 LONG = "deep/" * 40 + "picture.png"

@@ -22,9 +22,9 @@ from data.records import (
     varint,
     write_tfrecords,
 )
-from kaogen.data.crc32c import crc32c, masked_crc32c
-from kaogen.data.example import MalformedError
-from kaogen.data.tfrecord import RecordFile, open_tfrecords, read_picture
+from kaogen.data.archives.crc32c import crc32c, masked_crc32c
+from kaogen.data.archives.example import MalformedError
+from kaogen.data.archives.tfrecord import RecordFile, open_tfrecords, read_picture
 from kaogen.errors import ArchiveError, ConfigError
 
 

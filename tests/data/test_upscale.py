@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kaogen.data import upscale
-from kaogen.data.crops import resize
-from kaogen.data.finders import drawn_face
-from kaogen.data.upscale import Upscaler
+from kaogen.data.finding import upscale
+from kaogen.data.finding.crops import resize
+from kaogen.data.finding.finders import drawn_face
+from kaogen.data.finding.upscale import Upscaler
 from kaogen.errors import ConfigError, DataError, MissingExtraError
 
 

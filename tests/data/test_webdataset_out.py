@@ -13,11 +13,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from kaogen.data.archive import Archive, Item
-from kaogen.data.convert import convert
-from kaogen.data.sets import open_set
-from kaogen.data.webdataset_in import ShardSet
-from kaogen.data.webdataset_out import write_webdataset
+from kaogen.data.archives.archive import Archive, Item
+from kaogen.data.archives.convert import convert
+from kaogen.data.archives.sets import open_set
+from kaogen.data.archives.webdataset_in import ShardSet
+from kaogen.data.archives.webdataset_out import write_webdataset
 from kaogen.errors import ArchiveError, ConfigError, DataError, LabelError
 from kaogen.tags import Vocabulary
 

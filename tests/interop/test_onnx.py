@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'kaogen[train]'")
 
-from kaogen.data.archive import Item, write_archive  # noqa: E402
+from kaogen.data.archives.archive import Item, write_archive  # noqa: E402
 from kaogen.errors import (  # noqa: E402
     BundleError,
     CheckpointError,
@@ -135,7 +135,7 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def save(run_folder: Path, generator: Generator, data: Path, **changes: Any) -> None:
-    from kaogen.data.archive import Archive
+    from kaogen.data.archives.archive import Archive
 
     weights = {f"ema.{name}": tensor for name, tensor in generator.state_dict().items()}
     with Archive.open(data) as archive:

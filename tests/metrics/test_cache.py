@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.metrics.cache import Cache, archive_features, cached, default_folder, key_of
 from kaogen.metrics.features import Features, open_features
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kaogen.cli.main import main
-from kaogen.data.archive import Item, write_archive
+from kaogen.data.archives.archive import Item, write_archive
 from kaogen.studio.bundle import Bundle
 from kaogen.studio.rewrite import write_measured
 from kaogen.tags import PAPER

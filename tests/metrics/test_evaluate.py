@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaogen.data.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError, LabelError
 from kaogen.metrics.cache import Cache
 from kaogen.metrics.coverage import coverage

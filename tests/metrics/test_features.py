@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaogen.data.taggers import Tagger
+from kaogen.data.tagging.taggers import Tagger
 from kaogen.errors import BundleError, ConfigError, MissingExtraError, ModelNotFoundError
 from kaogen.metrics.features import as_rgb, open_features, resized
 

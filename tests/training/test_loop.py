@@ -10,6 +10,7 @@ import torch
 
 from kaogen.errors import ConfigError, TrainingError
 from kaogen.nets.config import NetConfig
+from kaogen.training.config import ADA_GROUPS
 from kaogen.training.loop import Data, Trainer
 from training.conftest import CONFIG, NET
 
@@ -43,6 +44,40 @@ def test_stop_and_resume_ends_at_the_same_weights(make_trainer: Make, critic: st
         second.step()
     assert second.seen == straight.seen
     assert digest(second) == digest(straight)
+
+
+EVERYTHING = replace(
+    CONFIG,
+    **{"kimg": 0.1, "lr_decay": "cosine", "lr_hold": 0.3, "mixing": 0.9, "tag_dropout": 0.4},
+    **{"r2_gamma": 0.1, "r2_interval": 3, "gp_weight": 1.0, "gp_interval": 2},
+    **{"path_weight": 2.0, "path_interval": 2, "uncond_kimg": 0.01, "blend_kimg": 0.04},
+    **{"augment": "ada", "ada_ops": "+".join(ADA_GROUPS), "ada_p": 0.3, "ada_interval": 2},
+    **{"ada_kimg": 0.1, "freeze_d": 1},
+)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+@pytest.mark.parametrize("critic", ["stylegan2", "features"])
+def test_with_everything_on_a_resumed_run_ends_the_same(
+    make_trainer: Make, critic: str, stop: int
+) -> None:
+    loss = "relativistic" if critic == "features" else "nonsaturating"
+    net, config = NET.with_(critic=critic), replace(EVERYTHING, loss=loss)
+    straight = make_trainer(net, config)
+    told = [straight.step() for _ in range(6)]
+    assert {"r1", "r2", "gp", "path", "p"} <= set().union(*told)
+    first = make_trainer(net, config)
+    for _ in range(stop):
+        first.step()
+    kept = {k: v.clone() for k, v in first.tensors().items()}
+    assert {"state.path_mean", "state.adaptive"} <= set(kept)
+    second = make_trainer(net, config)
+    second.restore(kept, first.seen)
+    again = [second.step() for _ in range(6 - stop)]
+    assert again == told[stop:]
+    assert digest(second) == digest(straight)
+    assert torch.equal(second.path_mean, straight.path_mean)
+    assert second.p == straight.p != config.ada_p
 
 
 def test_noise_networks_resume_exactly_too(make_trainer: Make) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from kaogen.cli.train import settings
-from kaogen.data.archive import Archive, Item, write_archive
+from kaogen.cli.train import settings, with_chosen
+from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError
 from kaogen.tags import PAPER, Vocabulary
 from kaogen.training import checkpoint
@@ -84,6 +84,23 @@ def test_another_seed_is_refused_and_another_rate_is_not(archive: Archive, tmp_p
     assert again.trainer.seen == 48
 
 
+def test_a_run_of_an_older_kaogen_goes_on(archive: Archive, tmp_path: Path) -> None:
+    Run(tmp_path, archive, QUIET, TINY).train(told)
+    path = tmp_path / "config.json"
+    old = json.loads(path.read_text())
+    for name in ("lr_decay", "path_weight", "mixing", "ada_ops"):
+        old["train"].pop(name, None)
+    old["net"]["extra"] = {}
+    old.pop("trunk")
+    path.write_text(json.dumps(old))
+    falling = replace(TINY, kimg=0.048, lr_decay="cosine")
+    with pytest.raises(ConfigError, match=r"mixing was 0\.0, now 0\.9"):
+        Run(tmp_path, archive, QUIET, replace(falling, mixing=0.9))
+    again = Run(tmp_path, archive, QUIET, falling)
+    assert again.trainer.seen == 32
+    assert again.train(told)
+
+
 def test_init_from_copies_what_fits(archive: Archive, tmp_path: Path) -> None:
     first = Run(tmp_path / "a", archive, QUIET, TINY)
     first.train(told)
@@ -140,3 +157,13 @@ def test_a_critic_of_choice_brings_its_recipe(
     assert config.r1_gamma == pytest.approx(gamma)
     assert (config.loss, config.tag_weight) == (loss, tag_weight)
     assert batch is None or config.batch == batch
+
+
+def test_options_stand_above_the_recipe_and_a_loss_brings_its_penalties() -> None:
+    net, config = settings("tiny64", None, None, False, 16)
+    chosen = {"loss": "relativistic", "r1_interval": 8, "augment": "ada"}
+    config = with_chosen(config, net, chosen)
+    assert config.r1_gamma == config.r2_gamma == pytest.approx(2e-4 * 64**2 / 16)
+    assert (config.r1_interval, config.r2_interval, config.augment) == (8, 1, "ada")
+    with pytest.raises(ConfigError, match="Unknown loss 'mse'"):
+        with_chosen(config, net, {"loss": "mse"})

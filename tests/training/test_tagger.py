@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from PIL import Image
 
 from kaogen.cli.main import main
-from kaogen.data.taggers import Tagger
+from kaogen.data.tagging.taggers import Tagger
 from kaogen.errors import LabelError
 from kaogen.interop.tagger import save_tagger
 from kaogen.nets.build import load_trunk

@@ -60,8 +60,8 @@ def show(
     Example:
       kaogen data show faces.zip -n 40 --tag "pink hair, smile" -o sheet.png
     """
-    from kaogen.data.contact_sheet import caption, choose, contact_sheet
-    from kaogen.data.sets import open_set
+    from kaogen.data.archives.contact_sheet import caption, choose, contact_sheet
+    from kaogen.data.archives.sets import open_set
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise ConfigError(f"{out} ends in no .png, .jpg or .webp.")
@@ -99,8 +99,8 @@ def stats(
       kaogen data stats faces.zip --report faces.html
     """
     from kaogen.cli.data_tables import show_stats
-    from kaogen.data.set_stats import measure
-    from kaogen.data.sets import open_set
+    from kaogen.data.archives.set_stats import measure
+    from kaogen.data.archives.sets import open_set
 
     found = measure(open_set(file))
     if json:
@@ -110,7 +110,7 @@ def stats(
     else:
         show_stats(str(file), found)
     if report is not None:
-        from kaogen.data.report import write_report
+        from kaogen.data.page.report import write_report
 
         write_report(report, archive=file)
         _say(f"{report}: written", to_stderr=json)
@@ -128,7 +128,7 @@ def check(
     Example:
       kaogen data check faces.zip
     """
-    from kaogen.data.set_check import check as look
+    from kaogen.data.archives.set_check import check as look
 
     with bar("checking") as progress:
         checked = look(file, progress)
@@ -167,7 +167,7 @@ def merge(
     Example:
       kaogen data merge faces.zip more.zip -o all.zip
     """
-    from kaogen.data.merge import merge as put_together
+    from kaogen.data.archives.merge import merge as put_together
 
     if len(files) < 2:
         raise ConfigError("merging takes two data sets or more.")
@@ -216,7 +216,7 @@ def split(
     Example:
       kaogen data split faces.zip --held-out 0.1 -o train.zip --rest test.zip
     """
-    from kaogen.data.split import split as divide
+    from kaogen.data.archives.split import split as divide
 
     with bar("splitting") as progress:
         report = divide(
@@ -268,7 +268,7 @@ def convert(
       kaogen data convert tfrecords/faces/ --size 64 --vocabulary tags.txt -o faces.zip
       kaogen data convert faces.zip -o faces.tar --shard-size 5000
     """
-    from kaogen.data.convert import convert as turn
+    from kaogen.data.archives.convert import convert as turn
 
     with bar("converting") as progress:
         count = turn(
@@ -289,7 +289,7 @@ def _names(word: str | None) -> Vocabulary | None:
         return None
     if word == "paper":
         return PAPER
-    from kaogen.data.tag_select import read_vocabulary
+    from kaogen.data.tagging.tag_select import read_vocabulary
 
     return read_vocabulary(Path(word))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from kaogen.data.set_stats import Pair, Stats
+from kaogen.data.archives.set_stats import Pair, Stats
 
 _BAR = 24
 

@@ -13,7 +13,7 @@ from kaogen import __version__
 from kaogen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kaogen.data.archive import Archive
+    from kaogen.data.archives.archive import Archive
     from kaogen.metrics.evaluate import Evaluation
     from kaogen.metrics.features import Features
     from kaogen.metrics.judges import Judge
@@ -55,7 +55,7 @@ def command(
     Example:
       kaogen eval faces64.kaogen --data faces.zip -n 2000 -o report.html
     """
-    from kaogen.data.archive import Archive
+    from kaogen.data.archives.archive import Archive
     from kaogen.metrics.evaluate import Plan, evaluate
     from kaogen.metrics.reals import Reals, rows_for
     from kaogen.metrics.report import write_report

@@ -27,10 +27,10 @@ from kaogen.errors import ConfigError, KaogenError, missing_extra
 
 # Command -> the line that `kaogen --help` shows for it; its module is kaogen.cli.<command>.
 COMMANDS = {
-    "prepare": "Turn a folder or zip of faces with tags into a data set file.",
+    "prepare": "Turn pictures of any kind into a data set file of faces.",
     "data": "Look at data sets, count, check, merge, split and convert them.",
     "train": "Train a model on a data set file; run again to resume.",
-    "eval": "Say how real, varied, obedient and original a model's characters are.",
+    "eval": "Say how real, varied, obedient and original a model is.",
     "export": "Make a model file from a training run.",
     "draw": "Draw characters from traits.",
     "serve": "Start the website and its API.",

@@ -9,13 +9,13 @@ from typing import Annotated, Any, cast
 import typer
 
 from kaogen.cli.prepare_told import Bars, hello, tell
-from kaogen.data.crops import MARGIN
-from kaogen.data.duplicates import DISTANCE
-from kaogen.data.filters import BLUR, MONO, NSFW
-from kaogen.data.plan import Preparation
-from kaogen.data.prepare import prepare
-from kaogen.data.tag_rules import read_thresholds
-from kaogen.data.taggers import Combine
+from kaogen.data.finding.crops import MARGIN
+from kaogen.data.preparing.duplicates import DISTANCE
+from kaogen.data.preparing.filters import BLUR, MONO, NSFW
+from kaogen.data.preparing.plan import Preparation
+from kaogen.data.preparing.prepare import prepare
+from kaogen.data.tagging.tag_rules import read_thresholds
+from kaogen.data.tagging.taggers import Combine
 from kaogen.errors import ConfigError
 from kaogen.tags import PAPER, Vocabulary
 
@@ -260,7 +260,7 @@ def _read_vocabulary(word: str | None) -> Vocabulary | None:
         return PAPER
     if word == "all":
         return None
-    from kaogen.data.tag_select import read_vocabulary
+    from kaogen.data.tagging.tag_select import read_vocabulary
 
     return read_vocabulary(Path(word))
 

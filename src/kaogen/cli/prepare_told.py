@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from kaogen.data.plan import WORDS_ALONE, Preparation, Report
+from kaogen.data.preparing.plan import WORDS_ALONE, Preparation, Report
 
 _MOST_REASONS = 12
 _MOST_WORDS = 8

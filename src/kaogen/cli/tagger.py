@@ -16,8 +16,8 @@ from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from kaogen.data.sources import Source
-    from kaogen.data.taggers import AnyTagger
+    from kaogen.data.inputs.sources import Source
+    from kaogen.data.tagging.taggers import AnyTagger
 
 
 _CHUNK = 64  # pictures in memory at a time, for each thread
@@ -110,8 +110,8 @@ def apply(
     Example:
       kaogen tagger apply faces.zip -o tags.csv
     """
-    from kaogen.data.sources import open_source
-    from kaogen.data.taggers import open_tagger
+    from kaogen.data.inputs.sources import open_source
+    from kaogen.data.tagging.taggers import open_tagger
 
     judge = open_tagger(tagger)
     pictures = open_source(source)

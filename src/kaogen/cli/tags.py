@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from kaogen.data.tag_select import Choice, Selection
-    from kaogen.data.taggers import AnyTagger
+    from kaogen.data.tagging.tag_select import Choice, Selection
+    from kaogen.data.tagging.taggers import AnyTagger
 
 _HELP = """Choose tags from a tagged set, or show what a tagger sees.
 
@@ -90,8 +90,8 @@ def select(
       kaogen tags select faces.zip -n 59 -o vocabulary.json
       kaogen prepare pictures/ --vocabulary vocabulary.json -o chosen.zip
     """
-    from kaogen.data.tag_select import select as choose
-    from kaogen.data.tagged import read_tagged
+    from kaogen.data.tagging.tag_select import select as choose
+    from kaogen.data.tagging.tagged import read_tagged
 
     judge = _open(tagger, combine, threshold, thresholds)
     with bar("looking") as progress:
@@ -149,8 +149,8 @@ def show(
 def _open(
     spec: str | None, combine: Any, threshold: Sequence[str] | None, file: Path | None
 ) -> AnyTagger | None:
-    from kaogen.data.tag_rules import read_thresholds
-    from kaogen.data.taggers import open_tagger
+    from kaogen.data.tagging.tag_rules import read_thresholds
+    from kaogen.data.tagging.taggers import open_tagger
 
     read = read_thresholds(threshold or (), file)
     return None if spec is None else open_tagger(spec, combine=combine, thresholds=read)
@@ -162,7 +162,7 @@ def _read(paths: Sequence[Path]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     Raises:
         ImageError: a picture that was named itself is refused.
     """
-    from kaogen.data.sources import open_source
+    from kaogen.data.inputs.sources import open_source
     from kaogen.errors import ImageError
     from kaogen.images import read_image
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.errors import BundleError, CheckpointError, ConfigError, LabelError
 from kaogen.interop.graphs import mapping_graph, synthesis_graph
 from kaogen.nets.generator import Generator

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.metrics.features import Features, Progress, Rows
 
 VERSION = 1

@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kaogen.data.onnx_session import open_session
-from kaogen.data.taggers import Tagger
+from kaogen.data.tagging.onnx_session import open_session
+from kaogen.data.tagging.taggers import Tagger
 from kaogen.errors import BundleError, ConfigError, MissingExtraError, ModelNotFoundError
 
 Pixels = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.errors import LabelError
 from kaogen.metrics.cache import Cache, archive_features, cached, key_of
 from kaogen.metrics.features import Features, as_rgb

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kaogen import __version__
-from kaogen.data.report_html import Child, Html, h, navigation, page
-from kaogen.data.report_pictures import sheet
+from kaogen.data.page.report_html import Child, Html, h, navigation, page
+from kaogen.data.page.report_pictures import sheet
 from kaogen.metrics import report_faces, report_figures
 from kaogen.metrics.evaluate import Evaluation
 from kaogen.metrics.reals import Reals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kaogen.data.report_html import Html, h
+from kaogen.data.page.report_html import Html, h
 
 _WIDTH, _HEIGHT = 360, 170
 _LEFT, _BOTTOM, _TOP = 36, 22, 8

@@ -7,8 +7,8 @@ from pathlib import PurePath
 
 import numpy as np
 
-from kaogen.data.report_html import Child, Html, Part, h, percent, section
-from kaogen.data.report_pictures import image, sheet
+from kaogen.data.page.report_html import Child, Html, Part, h, percent, section
+from kaogen.data.page.report_pictures import image, sheet
 from kaogen.metrics.evaluate import Evaluation
 from kaogen.metrics.memorised import Originality, Pair
 from kaogen.metrics.reals import Reals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kaogen.data.report_html import Child, Html, Part, h, section
+from kaogen.data.page.report_html import Child, Html, Part, h, section
 from kaogen.metrics.distances import Estimate
 from kaogen.metrics.evaluate import Evaluation
 from kaogen.metrics.obedience import IDENTITY, Obedience, TagResult

@@ -30,6 +30,8 @@ def layers_in_order(critic: Discriminator | FeatureCritic) -> list[list[nn.Modul
 
 def first_layers(critic: Discriminator | FeatureCritic, count: int) -> list[nn.Module]:
     """The first `count` layers; ConfigError where there are not so many."""
+    if count == 0:
+        return []
     layers = layers_in_order(critic)
     if count > len(layers):
         raise ConfigError(

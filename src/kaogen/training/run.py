@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kaogen.data.archive import Archive
+from kaogen.data.archives.archive import Archive
 from kaogen.errors import ConfigError
 from kaogen.nets.build import build_critic, trunk_path
 from kaogen.nets.config import NetConfig

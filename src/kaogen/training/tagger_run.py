@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from kaogen.data.sources import open_source
+from kaogen.data.inputs.sources import open_source
 from kaogen.errors import LabelError
 from kaogen.training.tagger import (
     Report,

@@ -1,0 +1,1 @@
+"""Data set files of all kinds: read, written, merged, split, checked, converted."""

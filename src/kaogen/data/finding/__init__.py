@@ -1,0 +1,1 @@
+"""Faces in pictures: found, cut out with margin, enlarged."""

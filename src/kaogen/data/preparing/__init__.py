@@ -1,0 +1,1 @@
+"""Pictures to a data set: the pipeline, its engines and its filters."""
