@@ -56,28 +56,26 @@ EVERYTHING = replace(
 )
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5])
-@pytest.mark.parametrize("critic", ["stylegan2", "features"])
+@pytest.mark.parametrize(("critic", "stops"), [("stylegan2", (1, 3)), ("features", (3,))])
 def test_with_everything_on_a_resumed_run_ends_the_same(
-    make_trainer: Make, critic: str, stop: int
+    make_trainer: Make, critic: str, stops: tuple[int, ...]
 ) -> None:
     loss = "relativistic" if critic == "features" else "nonsaturating"
     net, config = NET.with_(critic=critic), replace(EVERYTHING, loss=loss)
-    straight = make_trainer(net, config)
-    told = [straight.step() for _ in range(6)]
+    straight, kept, told = make_trainer(net, config), {}, []
+    for i in range(5):
+        if i in stops:
+            kept[i] = {k: v.clone() for k, v in straight.tensors().items()}
+            assert {"state.path_mean", "state.adaptive"} <= set(kept[i])
+        told.append(straight.step())
     assert {"r1", "r2", "gp", "path", "p"} <= set().union(*told)
-    first = make_trainer(net, config)
-    for _ in range(stop):
-        first.step()
-    kept = {k: v.clone() for k, v in first.tensors().items()}
-    assert {"state.path_mean", "state.adaptive"} <= set(kept)
-    second = make_trainer(net, config)
-    second.restore(kept, first.seen)
-    again = [second.step() for _ in range(6 - stop)]
-    assert again == told[stop:]
-    assert digest(second) == digest(straight)
-    assert torch.equal(second.path_mean, straight.path_mean)
-    assert second.p == straight.p != config.ada_p
+    for stop in stops:
+        again = make_trainer(net, config)
+        again.restore(kept[stop], stop * config.batch)
+        assert [again.step() for _ in range(5 - stop)] == told[stop:]
+        assert digest(again) == digest(straight)
+        assert torch.equal(again.path_mean, straight.path_mean)
+        assert again.p == straight.p != config.ada_p
 
 
 def test_noise_networks_resume_exactly_too(make_trainer: Make) -> None:
