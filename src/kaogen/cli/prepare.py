@@ -77,7 +77,10 @@ _Combine = Annotated[
 ]
 _Threshold = Annotated[
     list[str] | None,
-    typer.Option(metavar="TAG=SCORE", help="From which score a tag counts; may be repeated."),
+    typer.Option(
+        metavar="TAG=SCORE",
+        help="From which score a tag counts; may be repeated. A score alone is for all tags.",
+    ),
 ]
 _Thresholds = Annotated[Path | None, typer.Option(help="JSON file of such thresholds.")]
 _Vocabulary = Annotated[

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from kaogen.data.finding.crops import MARGIN
 from kaogen.data.preparing.plan import WORDS_ALONE, Preparation, Report
 
 _MOST_REASONS = 12
@@ -100,8 +101,9 @@ def tell(plan: Preparation, report: Report) -> None:
     rate = (report.pictures - report.resumed) / max(report.seconds, 1e-9)
     lines = [
         f"{out}: {report.written:,} faces of {plan.width} x {plan.height}, {labels}, "
-        f"{out.stat().st_size / 1e6:,.1f} MB, in {_span(report.seconds)} ({rate:,.1f} pictures/s)",
+        f"{_weight(out.stat().st_size)}, in {_span(report.seconds)} ({rate:,.1f} pictures/s)",
         _how(plan, report),
+        *_idle(plan, report),
     ]
     if report.resumed:
         lines.append(f"of them done by an earlier run: {report.resumed:,} pictures")
@@ -124,6 +126,17 @@ def _how(plan: Preparation, report: Report) -> str:
         )
     why = f" ({report.why}; --detect looks for faces in them)" if report.why else ""
     return f"taken as ready faces: {report.pictures:,} pictures{why}"
+
+
+def _idle(plan: Preparation, report: Report) -> list[str]:
+    """Options that say something of faces to be found, where none were looked for."""
+    given = {
+        "--margin": plan.margin != MARGIN,
+        "--align": plan.align,
+        "--faces": plan.faces != 0,
+    }
+    idle = [] if report.detected else [option for option, said in given.items() if said]
+    return [f"not used, since no faces were looked for: {', '.join(idle)}"] if idle else []
 
 
 def _left_out(plan: Preparation, report: Report) -> list[str]:
@@ -189,6 +202,10 @@ def _span(seconds: float) -> str:
         return f"{seconds:,.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _weight(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -181,7 +181,12 @@ class Filters:
         """ConfigError for values that cannot be."""
         if self.min_size < 0:
             raise ConfigError(f"--min-face {self.min_size} is negative.")
-        limits = (("--blur", self.blur, 4), ("--mono", self.mono, 255), ("--nsfw", self.nsfw, 1))
+        limits = (
+            ("--blur", self.blur, 4),
+            ("--mono", self.mono, 255),
+            ("--not-face", self.not_face, 1),
+            ("--nsfw", self.nsfw, 1),
+        )
         for option, value, most in limits:
             if value is not None and not 0 <= value <= most:
                 raise ConfigError(f"{option} {value} is not between 0 and {most}.")

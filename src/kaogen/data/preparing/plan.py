@@ -14,6 +14,7 @@ from kaogen.data.finding.faces import KINDS
 from kaogen.data.preparing.duplicates import DISTANCE
 from kaogen.data.preparing.engine import open_engine
 from kaogen.data.preparing.filters import BLUR, Filters
+from kaogen.data.tagging.combine import RULES
 from kaogen.data.tagging.tag_rules import Thresholds
 from kaogen.data.tagging.taggers import Combine
 from kaogen.errors import ConfigError
@@ -106,8 +107,7 @@ class Preparation:
             raise ConfigError(f"--margin {self.margin} is not between 0 and 3.")
         if self.finder not in KINDS:
             raise ConfigError(f"--finder {self.finder} is none of {', '.join(KINDS)}.")
-        if self.vocabulary is None and self.tagger is None:
-            raise ConfigError("a vocabulary of all tags needs a tagger.", hint="Add --tagger.")
+        self._check_tagging()
         self.chosen_filters(detect=True).check()
         open_engine(self.engine, workers=self.workers, address=self.address)
         for option, path in (("-o", self.out), ("--report", self.report)):
@@ -118,6 +118,14 @@ class Preparation:
                     f"{option} {path}: there is no folder {path.absolute().parent}.",
                     hint="Make it first.",
                 )
+
+    def _check_tagging(self) -> None:
+        if self.combine not in RULES:
+            raise ConfigError(f"--combine {self.combine} is none of {', '.join(RULES)}.")
+        if self.tagger is None and self.vocabulary is None:
+            raise ConfigError("a vocabulary of all tags needs a tagger.", hint="Add --tagger.")
+        if self.tagger is None and self.thresholds != Thresholds():
+            raise ConfigError("thresholds need a tagger.", hint="Add --tagger.")
 
     def _check_size(self) -> None:
         width, height = self.width, self.height

@@ -23,7 +23,7 @@ from kaogen.data.inputs.sources import Source, open_source
 from kaogen.data.page.report import write_report
 from kaogen.data.preparing.aside import Aside, check_place
 from kaogen.data.preparing.engine import open_engine
-from kaogen.data.preparing.filters import Filters
+from kaogen.data.preparing.filters import Filters, NsfwScorer
 from kaogen.data.preparing.gallery import Gallery
 from kaogen.data.preparing.looks import Job
 from kaogen.data.preparing.pipeline import Progress, cut_into_shards, in_order, work_through
@@ -94,6 +94,7 @@ class _Run:
         self.filters = plan.chosen_filters(detect=self.report.detected)
         self.job = _job(plan, self.filters, detect=self.report.detected)
         self.finder = open_for(self.job.finder).describe() if self.job.finder else None
+        self.networks = _networks(self.job)
         self.cut = cut_into_shards(self.names, plan.height, plan.width)
         self.made = self._made()
         self.work = Work(plan.out, self._key())
@@ -210,6 +211,7 @@ class _Run:
             "tags": _describe_file(self.plan.tags),
             "tagger": None if self.tagger is None else self.tagger.describe(),
             "finder": self.finder,
+            **self.networks,
             "settings": {**job, "filters": asdict(self.filters)},
             "made_by": {"kaogen": __version__, "pillow": PIL.__version__},
         }
@@ -219,7 +221,8 @@ class _Run:
         names = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
         job = {**asdict(self.job), "vocabulary": list(self.job.vocabulary or ())}
         tagger = None if self.tagger is None else self.tagger.describe()
-        seen = (self.source.describe(), self.finder, tagger, self.made["made_by"])
+        seen = [self.source.describe(), self.finder, tagger, self.made["made_by"]]
+        seen += self.networks.values()
         return {"code": _CODE, "names": names, "job": job, "seen": seen}
 
     def _facts(self) -> list[tuple[str, str]]:
@@ -292,6 +295,21 @@ def _job(plan: Preparation, filters: Filters, *, detect: bool) -> Job:
         filters=replace(filters, duplicates=None, drop=""),
         keep=plan.rejected is not None,
     )
+
+
+def _networks(job: Job) -> dict[str, Any]:
+    """The optional networks that the job uses; opened here, so that what is missing is told first.
+
+    They decide what a shard holds, so a data set tells of them and unfinished work keeps to them.
+    """
+    used: dict[str, Any] = {}
+    if job.upscale:
+        from kaogen.data.finding.upscale import Upscaler
+
+        used["upscaler"] = Upscaler.open().describe()
+    if job.filters.nsfw is not None:
+        used["nsfw"] = NsfwScorer.open().describe()
+    return used
 
 
 def _describe_file(path: Path | None) -> dict[str, str] | None:
