@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kaogen.data.preparing.duplicates import near_duplicates
+from kaogen.data.preparing.duplicates import hamming, near_duplicates
 from kaogen.data.preparing.filters import Filters
 from kaogen.data.preparing.found import Found
 
@@ -108,5 +108,5 @@ def survey(
         a, b = place[dropped], place[kept]
         told.like[numbers[a]] = numbers[b]
         told.names[numbers[a]], told.names[numbers[b]] = names[a], names[b]
-        told.bits[numbers[a]] = int(codes[dropped] ^ codes[kept]).bit_count()
+        told.bits[numbers[a]] = hamming(int(codes[dropped]), int(codes[kept]))
     return told
