@@ -14,7 +14,7 @@ Made in three steps. A plain network of 3x3 convolutions learns from faces label
 a noisy set and from a drawn one. EfficientNet-Lite0 with ImageNet's weights learns the same; it is
 far better at rare yes/no tags and worse at colours. Then the plain network learns on, from the
 labels and from what the two say about all unlabelled faces: its own colours, the other's yes/no
-tags.""",
+tags. That choice was made with held-out figures of the first two in view; nothing else was.""",
     "judge": """\
 It judges models (`kaogen eval`) and nothing else: no data set is labelled by it, no model is
 trained against it. Two networks, trained on another split of the labels, with other seeds, at
@@ -40,7 +40,7 @@ def card(name: str, described: Mapping[str, Any]) -> str:
         "",
         f"Faces are seen at {described['size']} x {described['size']} pixels. Top-1: hair colour\n"
         f"{described['hair_top1']:.1%}, eye colour {described['eyes_top1']:.1%}, on "
-        f"{described['held_out']} held-out faces that were neither trained on nor chosen by, soft\n"
+        f"{described['held_out']} held-out faces that were never trained on, soft\n"
         "borders (navy, silver, teal, amber) counted as wrong. "
         f"{learnt} of {len(tags)} tags are judged well\nenough to be used; that choice was made on "
         "the same faces, so tags that just passed look a little\nbetter than they are.",
