@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from kaogen.tags import PAPER
 # A busy machine is no failure, and a failure must come back when the tests are run again.
 settings.register_profile("kaogen", deadline=None, derandomize=True)
 settings.load_profile("kaogen")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # So in a shell's background job; the programs that tests start would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from kaogen.cli.main import main
 from kaogen.data.archives.archive import Item, write_archive
-from kaogen.studio.bundle import Bundle
+from kaogen.studio.bundle import Bundle, write_bundle
+from kaogen.studio.manifest import PAYLOAD, Manifest
 from kaogen.studio.rewrite import write_measured
 from kaogen.tags import PAPER
 from metrics.painted import write_reader
@@ -63,6 +65,27 @@ def test_the_same_command_gives_the_same_bytes(
     stored = {tag.name: tag.obedience for tag in after.tags}
     assert stored["smile"] == shown["smile"]["asked"]["share"]
     assert stored["glasses"] is None
+
+
+def test_few_faces_and_a_model_without_tags_are_no_trouble(
+    call: list[str], tmp_path: Path, label_rows: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    items = (
+        Item(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8), label=[float(v) for v in row])
+        for row in label_rows[:21]
+    )
+    write_archive(call[3], items, vocabulary=PAPER)
+    bundle = Bundle.open(call[1])
+    tags = [tag.model_copy(update={"learnt": False}) for tag in bundle.manifest.tags]
+    manifest = Manifest.model_validate({**bundle.manifest.model_dump(), "tags": tags})
+    with zipfile.ZipFile(call[1]) as archive:
+        payload = {name: archive.read(name) for name in PAYLOAD}
+    sealed = manifest.model_copy(update={"id": manifest.content_id()})
+    write_bundle(call[1], sealed, payload)
+    assert main([*call, "-o", str(tmp_path / "few.html")]) == 0
+    assert "has learnt no tag" in capsys.readouterr().out
+    json.loads((tmp_path / "few.json").read_text(), parse_constant=pytest.fail)
 
 
 def test_two_models_side_by_side(call: list[str], random_model: Path, tmp_path: Path) -> None:

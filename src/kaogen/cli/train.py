@@ -84,7 +84,8 @@ def command(
             f"next: kaogen export {out} --archive {archive} -o model.kaogen"
             if finished
             else "run the same command to go on."
-        )
+        ),
+        soft_wrap=True,  # a command to copy stays in one piece
     )
     if not finished:
         raise typer.Exit(130)

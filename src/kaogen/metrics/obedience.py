@@ -154,6 +154,11 @@ def obedience(
     return results, shots
 
 
+def _agreement(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    """Share of equal places; NaN of none."""
+    return float((a == b).mean()) if a.size else math.nan
+
+
 def _judge(
     subject: Subject, judge: Judge, seen: Seen, real: Seen, shots: Shots, psi: float
 ) -> Obedience:
@@ -169,8 +174,8 @@ def _judge(
         psi=psi,
         tags=tuple(_tag(subject, judge, seen, real, shots, space, tag) for tag in known),
         unknown=tuple(tag for tag in subject.tags if tag not in known),
-        row=float((base.shown[:, places] == asked).mean()),
-        real_row=float((real.shown[:, places] == subject.real_rows[:, columns]).mean()),
+        row=_agreement(base.shown[:, places], asked),
+        real_row=_agreement(real.shown[:, places], subject.real_rows[:, columns]),
     )
 
 

@@ -34,7 +34,9 @@ def samples(evaluations: Sequence[Evaluation], subjects: Sequence[Subject], real
             words = "the model's own" if psi == e.psi else "that of the distances below"
             faces = characters(e, subject, SHEET, psi)
             cards.append(_card(name, f"psi {psi:g}" if several else words, faces))
-    places = np.random.default_rng(evaluations[0].plan.seed).choice(len(reals), SHEET, False)
+    places = np.random.default_rng(evaluations[0].plan.seed).choice(
+        len(reals), min(SHEET, len(reals)), False
+    )
     real = [reals.face(int(i)) for i in np.sort(places)]
     cards.append(_card("Real faces", "of the data set", real))
     lead = (

@@ -93,6 +93,8 @@ def _estimate(value: Estimate, scale: float = 1) -> str:
 
 def obedience_table(o: Obedience) -> str:
     """Every tag under one judge, then the same in MakeGirlsMoe's form."""
+    if not o.tags:
+        return f"Obedience by {o.judge}: the model has learnt no tag that it can tell."
     head = ("asked", "unasked", "real faces", "appears", "disappears", "others", "identity")
     rows = [[f"Obedience by {o.judge}", *head]]
     for t in o.tags:
