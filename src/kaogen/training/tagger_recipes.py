@@ -1,4 +1,4 @@
-"""How each of the three networks that ship is trained: a table of stages."""
+"""How the tagger and the judge that ship are trained: a table of stages."""
 
 from __future__ import annotations
 
