@@ -18,15 +18,18 @@ from rich.text import Text
 
 
 class Rate(TextColumn):
-    """How many a second."""
+    """How many a second; `fine` gives slow work a decimal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fine: bool = False) -> None:
         super().__init__("")
+        self._fine = fine
 
     def render(self, task: Task) -> Text:
         """Such as "1,234/s"."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
+        if speed is None:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if self._fine and speed < 10 else f"{speed:,.0f}/s")
 
 
 @contextmanager

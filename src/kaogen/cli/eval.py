@@ -190,16 +190,11 @@ class _Progress:
             BarColumn,
             MofNCompleteColumn,
             Progress,
-            ProgressColumn,
-            Task,
             TextColumn,
             TimeRemainingColumn,
         )
 
-        class Rate(ProgressColumn):
-            def render(self, task: Task) -> str:
-                speed = task.finished_speed or task.speed
-                return f"{speed:,.0f}/s" if speed else ""
+        from kaogen.cli.bars import Rate
 
         columns = [
             TextColumn("{task.description}"),

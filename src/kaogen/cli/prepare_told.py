@@ -12,13 +12,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
+from kaogen.cli.bars import Rate
 from kaogen.data.finding.crops import MARGIN
 from kaogen.data.preparing.plan import WORDS_ALONE, Preparation, Report
 
@@ -31,16 +30,6 @@ _HOW_TO_KEEP = (
     ("smaller than", "; --min-face 0 keeps them"),
     (WORDS_ALONE, "; --tagger builtin tags them"),
 )
-
-
-class _Rate(TextColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if speed is None:
-            return Text("")
-        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s")
 
 
 class Bars:
@@ -56,7 +45,7 @@ class Bars:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            _Rate(""),
+            Rate(fine=True),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self._console,
             speed_estimate_period=120,  # a shard's pictures come all at once

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, Task, TaskID
-from rich.text import Text
+from rich.progress import Progress, TaskID
+
+from kaogen.cli.bars import bar
 
 if TYPE_CHECKING:
     from kaogen.data.inputs.sources import Source
@@ -78,13 +79,13 @@ def train(
         sources.append(Source(drawn, drawn.with_suffix(".csv"), frozenset()))
     plan = RECIPES[recipe].scaled(scale)
     with Progress(console=console) as progress:
-        bars: dict[str, TaskID] = {}
+        stages: dict[str, TaskID] = {}
 
         def tell(stage: str, step: int, steps: int, loss: float, rate: float) -> None:
-            if stage not in bars:
-                bars[stage] = progress.add_task(stage, total=steps)
+            if stage not in stages:
+                stages[stage] = progress.add_task(stage, total=steps)
             text = f"{stage}: loss {loss:.2f}, {rate:.0f} faces/s"
-            progress.update(bars[stage], completed=step, description=text)
+            progress.update(stages[stage], completed=step, description=text)
 
         net, report = train_tagger(sources, plan, tell, out / "work", unlabelled or ())
     save_tagger(net, report, plan.size, out, recipe)
@@ -124,17 +125,18 @@ def apply(
     with (
         partial_file.open("w", newline="", encoding="utf-8") as handle,
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        Progress(*Progress.get_default_columns(), _Rate(), console=console) as bar,
+        bar("tagging") as tell,
     ):
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "tags"])
-        task = bar.add_task("tagging", total=len(names))
+        done = 0
         for rows, chunk in zip(
             pool.map(partial(_tag, pictures, judge), chunks), chunks, strict=True
         ):
             writer.writerows(rows)
             count += len(rows)
-            bar.advance(task, len(chunk))
+            done += len(chunk)
+            tell(done, len(names))
     partial_file.replace(out)  # an interrupted run leaves what was there before
     unread = len(names) - count
     console.print(f"{out}: {count:,} faces tagged" + (f", {unread} unreadable" if unread else ""))
@@ -157,11 +159,3 @@ def _tag(pictures: Source, judge: AnyTagger, names: Sequence[str]) -> list[tuple
     scores = judge.scores(images)
     tags = ("|".join(tag for tag, _ in judge.tags(row)) for row in scores)
     return list(zip(read, tags, strict=True))
-
-
-class _Rate(ProgressColumn):
-    """Faces per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")

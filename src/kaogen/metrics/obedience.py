@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kaogen.metrics.judges import EditSpace, Judge, Seen
-from kaogen.metrics.rates import Rate, short
+from kaogen.metrics.rates import Rate, plain, short
 from kaogen.metrics.subject import Subject, Tell, drawn, look_through
 from kaogen.metrics.switches import Shots, bound, plan_shots
 
@@ -66,10 +66,7 @@ class TagResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {
-            key: value.to_dict() if isinstance(value, Rate) else short(value)
-            for key, value in vars(self).items()
-        }
+        return plain(vars(self))
 
 
 @dataclass(frozen=True)

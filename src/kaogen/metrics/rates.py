@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,3 +60,11 @@ def short(value: Any, digits: int = 5) -> Any:
     if not isinstance(value, float | np.floating):
         return value
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures by name as plain JSON, rates among them."""
+    return {
+        key: value.to_dict() if isinstance(value, Rate) else short(value)
+        for key, value in fields.items()
+    }

@@ -15,7 +15,7 @@ from kaogen.metrics.distances import frechet, kernel, precision_recall
 from kaogen.metrics.estimates import Estimate, bootstrap
 from kaogen.metrics.features import cores
 from kaogen.metrics.judges import Judge, Seen
-from kaogen.metrics.rates import Rate, short
+from kaogen.metrics.rates import Rate, plain
 from kaogen.metrics.subject import Floats, Subject, Tell, drawn, look_through
 from kaogen.metrics.switches import pick_rows
 
@@ -76,10 +76,7 @@ class AtPsi:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {
-            key: value.to_dict() if isinstance(value, Rate) else short(value)
-            for key, value in vars(self).items()
-        }
+        return plain(vars(self))
 
 
 def smoothness(
