@@ -1,15 +1,14 @@
 """A small real tagger for the tests of preparing."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from tagger_files import save_files
 
 NAMES = ("red hair", "green hair", "blue hair", "smile")
 HAIR = list(NAMES[:3])
@@ -37,24 +36,7 @@ def write_tagger(
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", width[n]]) for n in outputs],
         [weight, bias],
     )
-    opset = helper.make_opsetid("", 17)
-    data = helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
-    onnx.checker.check_model(data)
-    path.write_bytes(data)
-    tags = [
-        {"name": n, "threshold": 0.5, "group": "hair colour" if n in HAIR else None, "learnt": True}
-        for n in NAMES
-    ]
-    info = {
-        "format": "kaogen-tagger",
-        "version": 1,
-        "size": size,
-        "tags": tags,
-        "exclusive": {"hair colour": HAIR},
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    path.with_suffix(".json").write_text(json.dumps(info | changes), encoding="utf-8")
-    return path
+    return save_files(path, graph, size, NAMES, HAIR, **changes)
 
 
 @pytest.fixture

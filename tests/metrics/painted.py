@@ -1,17 +1,15 @@
 """A model whose characters are plain colours, and a real tagger that reads them: known answers."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from kaogen.metrics.features import TaggerFeatures
 from kaogen.metrics.judges import Judge
 from kaogen.tags import Vocabulary
+from tagger_files import save_files
 
 NAMES = ("red hair", "green hair", "blue hair", "smile", ":d")
 HAIR = list(NAMES[:3])
@@ -37,24 +35,7 @@ def write_reader(path: Path) -> Path:
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])]
     weights = [numpy_helper.from_array(weight, "weight")]
     graph = helper.make_graph(nodes, "reader", inputs, outputs, weights)
-    opset = helper.make_opsetid("", 17)
-    data = helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
-    onnx.checker.check_model(data)
-    path.write_bytes(data)
-    tags = [
-        {"name": n, "threshold": 0.5, "group": "hair colour" if n in HAIR else None, "learnt": True}
-        for n in NAMES
-    ]
-    info = {
-        "format": "kaogen-tagger",
-        "version": 1,
-        "size": SIDE,
-        "tags": tags,
-        "exclusive": {"hair colour": HAIR},
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
-    path.with_suffix(".json").write_text(json.dumps(info), encoding="utf-8")
-    return path
+    return save_files(path, graph, SIDE, NAMES, HAIR)
 
 
 def open_judge(folder: Path) -> Judge:
