@@ -18,6 +18,7 @@ from kaogen.nets.generator import Generator
 from kaogen.training.augment import Policy, policy_of
 from kaogen.training.batches import Rows, repeats, rng, torch_rng
 from kaogen.training.config import TrainConfig
+from kaogen.training.workers import ALONE, Workers
 
 
 @dataclass
@@ -80,22 +81,31 @@ class Draws:
         data: faces and labels.
         device: where batches go. Random numbers are always made on the CPU, so that they are
             the same whatever the device.
+        workers: who shares the batches. Each draws what the whole batch needs and keeps its
+            rows; only augmentation and noise inputs have a stream per worker.
 
     """
 
     def __init__(
-        self, net: NetConfig, config: TrainConfig, data: Data, device: torch.device
+        self,
+        net: NetConfig,
+        config: TrainConfig,
+        data: Data,
+        device: torch.device,
+        workers: Workers = ALONE,
     ) -> None:
         self.net, self.config, self.data, self.device = net, config, data, device
+        self.workers = workers
         self.rows = Rows(repeats(data.labels, len(data.images), config.balance), config.seed)
         self.policy: Policy | None = policy_of(config.augment, config.ada_groups)
 
     def real(self, seen: int) -> tuple[Tensor, Tensor]:
         """Real pictures [N, C, H, W] in [-1, 1] and their labels."""
         rows = self.rows.at(seen, self.config.batch)
-        images = self.data.images[rows]
+        images = self.data.images[self.workers.share(rows)]
         if self.config.flip:
             mirrored = rng("flip", self.config.seed, seen).random(len(rows)) < 0.5
+            mirrored = self.workers.share(mirrored)
             images[mirrored] = images[mirrored, :, ::-1]
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         return x, self.labels(rows, seen, 0)[0]
@@ -108,7 +118,7 @@ class Draws:
     def asked_for_path(self, seen: int) -> Asked:
         """A smaller batch for path length regularisation."""
         source = torch_rng("path", self.config.seed, seen)
-        count = max(1, self.config.batch // self.config.path_shrink)
+        count = self.workers.rounded(self.config.batch // self.config.path_shrink)
         choice = torch.randint(len(self.rows.pool), (count,), generator=source)
         return self._asked(self.rows.pool[choice.numpy()], seen, source, 2)
 
@@ -116,11 +126,11 @@ class Draws:
         self, rows: NDArray[np.int64], seen: int, source: torch.Generator, which: int
     ) -> Asked:
         labels, known = self.labels(rows, seen, which)
-        z = torch.randn(len(rows), self.net.z_dim, generator=source).to(self.device)
+        z = self.workers.normal((len(labels), self.net.z_dim), source).to(self.device)
         late = None
         if self.config.mixing:
             late = self._late(len(rows), torch_rng("mix", self.config.seed, seen, which))
-        return Asked(z, labels, known, late, source.initial_seed())
+        return Asked(z, labels, known, late, source.initial_seed() + self.workers.rank)
 
     def _late(self, count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
         """Second latents, and from which slot they count: from none where nothing is mixed."""
@@ -129,28 +139,33 @@ class Draws:
         since = torch.randint(1, slots, (count, 1), generator=source)
         mixed = torch.rand(count, 1, generator=source) < self.config.mixing
         since = torch.where(mixed, since, torch.full_like(since, slots))
-        return z.to(self.device), since.to(self.device)
+        share = self.workers.share
+        return share(z).to(self.device), share(since).to(self.device)
 
     def labels(
         self, rows: NDArray[np.int64], seen: int, which: int
     ) -> tuple[Tensor, Tensor | None]:
-        """Labels of rows [N, num_tags] after tag dropout, and which of them are known.
+        """This worker's share of the labels of rows, and which of them are known.
+
+        Both are [N / workers, num_tags], the labels after tag dropout.
 
         A row that is hit keeps each of its tags with a probability that is itself drawn evenly
         from 0 to 1: how many it keeps is then even from none to all.
         """
-        labels, drop = self.data.labels[rows], self.config.tag_dropout
+        labels, drop, share = self.data.labels[rows], self.config.tag_dropout, self.workers.share
         if not drop:
-            return torch.from_numpy(labels).to(self.device), None
+            return torch.from_numpy(share(labels)).to(self.device), None
         source = rng("drop", self.config.seed, seen, which)
         hit = source.random((len(rows), 1)) < drop
         lost = source.random(labels.shape) < source.random((len(rows), 1))
         labels = np.where(hit & lost, np.float32(0), labels)
         known = ~hit | (labels > 0.5)
-        return torch.from_numpy(labels).to(self.device), torch.from_numpy(known).to(self.device)
+        kept, asked = torch.from_numpy(share(labels)), torch.from_numpy(share(known))
+        return kept.to(self.device), asked.to(self.device)
 
     def augmented(self, x: Tensor, seen: int, which: int, p: float = 1.0) -> Tensor:
         """`x` under the run's augmentation; `which` tells real (0) from fake (1)."""
         if self.policy is None:
             return x
-        return self.policy(x, torch_rng("augment", self.config.seed, seen, which), p)
+        own = (self.workers.rank,) if self.workers.world > 1 else ()
+        return self.policy(x, torch_rng("augment", self.config.seed, seen, which, *own), p)

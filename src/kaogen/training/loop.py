@@ -25,6 +25,7 @@ from kaogen.training.freeze import first_layers
 from kaogen.training.losses import LOSSES, TagLayout, tag_loss
 from kaogen.training.phases import Step, phases
 from kaogen.training.schedule import label_share, lr_share
+from kaogen.training.workers import ALONE, Workers
 
 __all__ = ["Critic", "Data", "Trainer", "pick_dtype"]
 
@@ -54,6 +55,7 @@ class Trainer:
         critic: the discriminator, plain or on features.
         tags: how the tagger's outputs line up with the labels; needed for `tag_weight`.
         device: where to compute.
+        workers: who trains it together; the batch is shared out to them.
 
     """
 
@@ -65,8 +67,11 @@ class Trainer:
         critic: Critic,
         tags: TagLayout | None = None,
         device: torch.device | None = None,
+        workers: Workers = ALONE,
     ) -> None:
         self.check(net, config, data, critic, tags)
+        workers.check_batch(config.batch, net.mbstd_group)
+        self.workers = workers
         self.device = device or torch.device("cpu")
         self.net, self.config, self.data, self.tags = net, config, data, tags
         self.dtype = pick_dtype(config.precision, self.device)
@@ -80,7 +85,7 @@ class Trainer:
             layer.requires_grad_(False)
         self.d_learns = [p for p in self.d.parameters() if p.requires_grad]
         self.opt_d = torch.optim.Adam(self.d_learns, config.lr_d, betas)
-        self.draws = Draws(net, config, data, self.device)
+        self.draws = Draws(net, config, data, self.device, workers)
         self.loss, self.phases = LOSSES[config.loss], phases(config)
         self.path_mean = torch.zeros((), device=self.device)
         self.adaptive = Adaptive(config)
@@ -111,10 +116,6 @@ class Trainer:
                 "paper.",
                 hint="Train with --conditioning embed.",
             )
-        if config.batch % min(net.mbstd_group, config.batch):
-            raise ConfigError(
-                f"A batch of {config.batch} does not divide into groups of {net.mbstd_group}."
-            )
 
     def step(self) -> dict[str, float]:
         """One step: D sees real and fake, then G answers. Returns the losses.
@@ -127,7 +128,7 @@ class Trainer:
         self.opt_d.param_groups[0]["lr"] = self.config.lr_d * share
         step = self.draw()
         losses = self.train_d(step)
-        losses |= self.train_g(step)
+        losses = self.workers.mean_of(losses | self.train_g(step))
         self.update_ema()
         self.seen += self.config.batch
         bad = [name for name, value in losses.items() if not np.isfinite(value)]
@@ -176,7 +177,7 @@ class Trainer:
         """Fakes [N, C, H, W] with their graph; the running mean of w takes note."""
         w, ws = asked.styles(self.g, self.label_share)
         with torch.no_grad():
-            self.g.mapping.w_avg.lerp_(w.mean(dim=0), 0.005)
+            self.g.mapping.w_avg.lerp_(self.workers.mean(w.mean(dim=0)), 0.005)
         return self.synthesise(ws, asked.noise_seed, self.dtype)
 
     def synthesise(self, ws: Tensor, noise_seed: int, dtype: torch.dtype) -> Tensor:
@@ -207,7 +208,8 @@ class Trainer:
         fake = self.d.score(detached, step.fake_labels, self.dtype)
         told = self.update("d", step, self.loss.d(real, fake))
         if self.adapts:
-            self.adaptive.see(float(lean(real, fake, self.loss.relative)))
+            leaning = self.workers.mean(lean(real, fake, self.loss.relative))
+            self.adaptive.see(float(leaning))
             told |= {"p": self.adaptive.p, "rt": self.adaptive.rt}
         return told
 
@@ -251,11 +253,11 @@ class Trainer:
                 told[phase.name] = float(term.detach())
         return told
 
-    @staticmethod
-    def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        """Backward and step."""
+    def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        """Backward, the workers' mean, and step."""
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        self.workers.average(optimizer.param_groups[0]["params"])
         optimizer.step()
 
     @torch.no_grad()

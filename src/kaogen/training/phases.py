@@ -109,7 +109,8 @@ def r2(trainer: Trainer, step: Step) -> Tensor:
 def gp(trainer: Trainer, step: Step) -> Tensor:
     """E (|grad D| - 1)^2 between each real and its fake, pictures and labels alike."""
     source = torch_rng("between", trainer.config.seed, step.seen)
-    share = torch.rand(len(step.real), generator=source).to(step.real.device)
+    share = trainer.workers.share(torch.rand(trainer.config.batch, generator=source))
+    share = share.to(step.real.device)
     images = torch.lerp(step.fake.detach(), step.real, share[:, None, None, None])
     labels = torch.lerp(step.fake_labels, step.real_labels, share[:, None])
     images.requires_grad_(True)
@@ -122,8 +123,9 @@ def path(trainer: Trainer, step: Step) -> Tensor:
     ws = asked.styles(trainer.g, trainer.label_share)[1]
     images = trainer.synthesise(ws, asked.noise_seed, torch.float32)
     source = torch_rng("path", trainer.config.seed, step.seen, 1)
-    noise = torch.randn(images.shape, generator=source).to(images.device)
+    noise = trainer.workers.normal(images.shape, source).to(images.device)
     lengths = path_lengths(images, ws, noise)
-    mean = torch.lerp(trainer.path_mean, lengths.detach().mean(), PATH_DECAY)
+    length = trainer.workers.mean(lengths.detach().mean())
+    mean = torch.lerp(trainer.path_mean, length, PATH_DECAY)
     trainer.path_mean.copy_(mean)
     return (lengths - mean).square().mean()

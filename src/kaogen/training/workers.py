@@ -1,0 +1,203 @@
+"""The processes that train one model together: the sole user of torch.distributed.
+
+`torchrun` starts them and says in the environment who is who. Each holds the whole of the
+networks and computes its share of the batch; gradients are averaged by one flat all-reduce, so
+that all take the same step. What is read from the disk or a clock is rank 0's word.
+
+The batch is shared out row by row: rank r has rows r, r + world, r + 2 world, ... That way the
+groups of the minibatch standard deviation (picture i is in group i mod n) are those of one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from kaogen.errors import ConfigError, KaogenError, TrainingError
+
+T = TypeVar("T")
+
+
+class Workers:
+    """This process among those that train one model. Alone, every operation does nothing.
+
+    Attributes:
+        rank: this process's number; 0 is the one that writes.
+        world: how many there are.
+        local_rank: its number on its machine, which is that of its GPU.
+        local_world: how many there are on its machine.
+
+    """
+
+    def __init__(
+        self, rank: int = 0, world: int = 1, local_rank: int = 0, local_world: int = 1
+    ) -> None:
+        self.rank, self.world = rank, world
+        self.local_rank, self.local_world = local_rank, local_world
+
+    @classmethod
+    def from_environment(cls) -> Workers:
+        """What `torchrun` says; alone without it. Nobody is met before `meet`."""
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        try:
+            return cls(*(int(os.environ[name]) for name in names))
+        except (KeyError, ValueError):
+            return cls()
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and tells."""
+        return self.rank == 0
+
+    def meet(self, device: torch.device) -> None:
+        """Wait for the others: gloo between CPUs, nccl between CUDA devices."""
+        if self.world == 1:
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        # Small words (losses, wishes to stop) live on the CPU and go by gloo in either case.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        with self.told():
+            dist.init_process_group(backend)
+
+    @staticmethod
+    def part() -> None:
+        """End the connections."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    def share(self, rows: T) -> T:
+        """This rank's rows of a whole batch (a tensor or array)."""
+        if self.world == 1:
+            return rows
+        mine: T = rows[self.rank :: self.world]  # type: ignore[index]
+        return mine
+
+    def normal(self, shape: Sequence[int], source: torch.Generator) -> Tensor:
+        """This rank's rows of the whole batch's normal numbers.
+
+        Args:
+            shape: of this rank's rows.
+            source: in the same state on all ranks.
+
+        """
+        whole = (shape[0] * self.world, *shape[1:])
+        return self.share(torch.randn(whole, generator=source))
+
+    def rounded(self, count: int) -> int:
+        """`count` rows, or as few less (but one each) as it takes to share them out evenly."""
+        return max(self.world, count - count % self.world)
+
+    def check_batch(self, batch: int, group: int) -> None:
+        """ConfigError where a batch cannot be shared out.
+
+        Args:
+            batch: rows in all.
+            group: of the minibatch standard deviation.
+
+        """
+        if batch % self.world:
+            raise ConfigError(
+                f"A batch of {batch} does not divide over {self.world} processes.",
+                hint=f"Give --batch a multiple of {self.world}.",
+            )
+        mine = batch // self.world
+        if mine % min(group, mine):
+            each = f", {mine} on each of {self.world} processes," if self.world > 1 else ""
+            raise ConfigError(f"A batch of {batch}{each} does not divide into groups of {group}.")
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The ranks' mean of a tensor; in place."""
+        if self.world > 1:
+            with self.told():
+                dist.all_reduce(value)
+            value /= self.world
+        return value
+
+    def mean_of(self, losses: dict[str, float]) -> dict[str, float]:
+        """The ranks' mean of each; the names are the same on all."""
+        if self.world == 1:
+            return losses
+        values = self.mean(torch.tensor([*losses.values()], dtype=torch.float64))
+        return dict(zip(losses, values.tolist(), strict=True))
+
+    def average(self, parameters: Iterable[Tensor]) -> None:
+        """The ranks' mean of the gradients, by one all-reduce of all of them as one vector."""
+        if self.world == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = self.mean(torch.cat([g.reshape(-1) for g in gradients]))
+        parts = flat.split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view(gradient.shape))
+
+    def any(self, wish: bool) -> bool:
+        """Whether any rank wishes it."""
+        if self.world == 1:
+            return wish
+        word = torch.tensor(int(wish))
+        with self.told():
+            dist.all_reduce(word, dist.ReduceOp.MAX)
+        return bool(word)
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What `make` returns on rank 0, on all: the others need not see its disk."""
+        if self.world == 1:
+            return make()
+        with self.together():
+            parcel = [make() if self.first else None]
+        with self.told():
+            dist.broadcast_object_list(parcel, src=0, device=torch.device("cpu"))
+        return parcel[0]  # type: ignore[return-value]
+
+    def all_of(self, word: Any) -> list[Any]:
+        """Every rank's word (any small object), in their order."""
+        if self.world == 1:
+            return [word]
+        words: list[Any] = [None] * self.world
+        with self.told():
+            dist.all_gather_object(words, word)
+        return words
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What fails on one rank within fails on all, and is told once.
+
+        The first that failed raises its error; the others leave with its exit status.
+        """
+        error: KaogenError | None = None
+        try:
+            yield
+        except KaogenError as caught:
+            error = caught
+        codes = self.all_of(error.exit_code if error else 0)
+        if not any(codes):
+            return
+        teller = next(rank for rank, code in enumerate(codes) if code)
+        if error is not None and teller == self.rank:
+            raise error
+        raise SystemExit(codes[teller])
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """A connection that breaks is one line: another rank has died, or cannot be reached."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            self.left_alone(error)
+
+    def left_alone(self, error: Exception) -> NoReturn:
+        """Raise what a broken connection means."""
+        raise TrainingError(
+            f"Rank {self.rank} of {self.world} has lost the others: one of them has ended.",
+            hint="Run the same command to go on from the last checkpoint.",
+        ) from error
+
+
+ALONE = Workers()
