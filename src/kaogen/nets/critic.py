@@ -33,7 +33,7 @@ class Head(nn.Module):
 
     Args:
         in_channels: channels of the map.
-        size: its height and width in pixels; halved until 8 or less.
+        size: its shorter side in pixels; halved until 8 or less.
         num_tags: length of the label vector.
         mix: a fixed random 1x1 projection first, so that no channel can be ignored.
         width: channels inside.
@@ -80,6 +80,16 @@ class Head(nn.Module):
         return scores + match * (4.0 / math.sqrt(self.width))
 
 
+def as_rgb(x: Tensor) -> Tensor:
+    """Pictures of 1 to 4 channels as the trunk saw them: RGB, transparency laid onto white."""
+    if x.shape[1] == 3:
+        return x
+    colours = x[:, :3] if x.shape[1] == 4 else x[:, :1].expand(-1, 3, -1, -1)
+    if x.shape[1] == 1:
+        return colours
+    return torch.lerp(torch.ones_like(colours), colours, (x[:, -1:] + 1) / 2)
+
+
 class FeatureCritic(nn.Module):
     """Heads on the pixels and on every stage of the frozen tagger.
 
@@ -96,8 +106,9 @@ class FeatureCritic(nn.Module):
         # Kept out of the module tree: checkpoints hold what is learnt, and the trunk is named
         # by its hash instead.
         self._trunk = [trunk.eval().requires_grad_(False)]
-        sizes = [max(1, cfg.resolution >> i) for i in range(len(trunk.widths))]
-        heads = [Head(cfg.img_channels, cfg.resolution, cfg.num_tags, mix=False, width=32)]
+        size = min(cfg.shape(cfg.resolution))
+        sizes = [max(1, size >> i) for i in range(len(trunk.widths))]
+        heads = [Head(cfg.img_channels, size, cfg.num_tags, mix=False, width=32)]
         for width, size in zip(trunk.widths, sizes, strict=True):
             heads.append(Head(width, size, cfg.num_tags, mix=True))
         self.heads = nn.ModuleList(heads)
@@ -108,10 +119,10 @@ class FeatureCritic(nn.Module):
         return self._trunk[0]
 
     def features(self, images: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """[N, 3, H, W] in [-1, 1] -> the picture and the trunk's maps, finest first."""
+        """[N, C, H, W] in [-1, 1] -> the picture and the trunk's maps, finest first."""
         x = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            return [x, *self.trunk.features(x)]
+            return [x, *self.trunk.features(as_rgb(x))]
 
     def score(
         self, features: list[Tensor], labels: Tensor, dtype: torch.dtype = torch.float32

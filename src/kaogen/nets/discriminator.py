@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
             self.add_module(f"b{size}", block)
         last = cfg.channels[cfg.base]
         self.conv = Conv(last + 1, last, 3)
-        self.dense0 = Dense(last * cfg.base**2, last, activate=True)
+        self.dense0 = Dense(last * math.prod(cfg.shape(cfg.base)), last, activate=True)
         if not cfg.num_tags:
             self.output = Dense(last, 1)
         elif cfg.conditioning == "paper":
@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         "paper": score = sum_i label_i * out_i. "embed": out + <x, project(labels)> / sqrt(C).
         """
         cfg = self.cfg
-        assert images.shape[2] == cfg.resolution, f"pictures are {tuple(images.shape)}"
+        assert images.shape[2:] == cfg.shape(cfg.resolution), f"pictures are {tuple(images.shape)}"
         x = self.from_rgb(images.to(dtype).contiguous(memory_format=torch.channels_last))
         for size in cfg.sizes[:0:-1]:
             x = self.get_submodule(f"b{size}")(x)

@@ -80,29 +80,34 @@ class StyledConv(nn.Module):
     Args:
         in_channels: channels in.
         out_channels: channels out.
-        size: pixels of the result.
+        shape: height and width of the result in pixels.
         cfg: the network's settings.
         up: doubles the size.
 
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, size: int, cfg: NetConfig, up: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        shape: tuple[int, int],
+        cfg: NetConfig,
+        up: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = Dense(cfg.w_dim, in_channels, bias_init=1.0)
         self.weight_gain = 1.0 / math.sqrt(9 * in_channels)
-        self.up, self.size = up, size
+        self.up, self.shape = up, shape
         self.use_noise = cfg.noise
         if cfg.noise:
             self.noise_strength = nn.Parameter(torch.zeros(()))
             self.noise_const: Tensor
-            self.register_buffer("noise_const", torch.randn(size, size))
+            self.register_buffer("noise_const", torch.randn(shape))
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        """[N, I, H, W], [N, w_dim] -> [N, O, size, size]."""
+        """[N, I, H, W], [N, w_dim] -> [N, O, *shape]."""
         styles = self.affine(w)
         weight = self.weight * self.weight_gain
         x = modulated_conv(x, weight, styles, self.up)
@@ -112,10 +117,10 @@ class StyledConv(nn.Module):
         return scale_bias_lrelu(x, demodulation(weight, styles), shift)
 
     def noise_map(self, x: Tensor, noise: Noise) -> Tensor:
-        """[1 or N, 1, size, size] times the learnt strength."""
+        """[1 or N, 1, *shape] times the learnt strength."""
         if noise == "const":
             return self.noise_const[None, None] * self.noise_strength
-        fresh = torch.randn(x.shape[0], 1, self.size, self.size, device=x.device)
+        fresh = torch.randn(x.shape[0], 1, *self.shape, device=x.device)
         return fresh * self.noise_strength
 
 
@@ -140,14 +145,14 @@ class SynthesisBlock(nn.Module):
 
     def __init__(self, size: int, cfg: NetConfig) -> None:
         super().__init__()
-        out = cfg.channels[size]
+        out, shape = cfg.channels[size], cfg.shape(size)
         self.first = size == cfg.base
         if self.first:
-            self.const = nn.Parameter(torch.randn(out, size, size))
-            self.conv = StyledConv(out, out, size, cfg)
+            self.const = nn.Parameter(torch.randn(out, *shape))
+            self.conv = StyledConv(out, out, shape, cfg)
         else:
-            self.conv0_up = StyledConv(cfg.channels[size // 2], out, size, cfg, up=True)
-            self.conv1 = StyledConv(out, out, size, cfg)
+            self.conv0_up = StyledConv(cfg.channels[size // 2], out, shape, cfg, up=True)
+            self.conv1 = StyledConv(out, out, shape, cfg)
         self.to_rgb = ToRGB(out, cfg)
 
     def forward(

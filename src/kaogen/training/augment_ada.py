@@ -23,30 +23,30 @@ def blit(x: Tensor, flip: Tensor, turns: Tensor, dx: Tensor, dy: Tensor) -> Tens
     """Mirror, quarter turns, then whole-pixel shifts, exactly; the edge is mirrored.
 
     Args:
-        x: [N, C, S, S].
+        x: [N, C, H, W].
         flip: [N], bool: left becomes right.
-        turns: [N], 0 to 3 quarter turns counter-clockwise.
+        turns: [N], 0 to 3 quarter turns counter-clockwise; pictures that are not square know
+            half turns only, and an odd one is left out.
         dx, dy: [N], pixels to the right and down.
 
     """
-    n, c, size, _ = x.shape
-    at = torch.arange(size, device=x.device)
-    period = max(1, 2 * (size - 1))
+    n, c, h, w = x.shape
 
-    def shifted(by: Tensor) -> Tensor:
+    def shifted(by: Tensor, size: int) -> Tensor:
+        at, period = torch.arange(size, device=x.device), max(1, 2 * (size - 1))
         return ((at[None] - by[:, None] + size - 1) % period - (size - 1)).abs()
 
-    rows = shifted(dy)[:, :, None].expand(n, size, size)
-    columns = shifted(dx)[:, None, :].expand(n, size, size)
-    for turn in (1, 2, 3):
-        more = (turns >= turn)[:, None, None]
+    rows = shifted(dy, h)[:, :, None].expand(n, h, w)
+    columns = shifted(dx, w)[:, None, :].expand(n, h, w)
+    if h == w:
+        odd = (turns % 2 == 1)[:, None, None]
         # A counter-clockwise quarter turn reads (row, column) from (column, size - 1 - row).
-        rows, columns = (
-            torch.where(more, columns, rows),
-            torch.where(more, size - 1 - rows, columns),
-        )
-    columns = torch.where(flip[:, None, None], size - 1 - columns, columns)
-    index = (rows * size + columns).reshape(n, 1, size * size).expand(n, c, size * size)
+        rows, columns = torch.where(odd, columns, rows), torch.where(odd, w - 1 - rows, columns)
+    half = (turns >= 2)[:, None, None]
+    rows = torch.where(half, h - 1 - rows, rows)
+    columns = torch.where(half, w - 1 - columns, columns)
+    columns = torch.where(flip[:, None, None], w - 1 - columns, columns)
+    index = (rows * w + columns).reshape(n, 1, h * w).expand(n, c, h * w)
     return x.flatten(2).gather(2, index).reshape(x.shape)
 
 
@@ -166,7 +166,7 @@ class Pipeline:
         self.groups = groups
 
     def __call__(self, x: Tensor, generator: torch.Generator, p: float) -> Tensor:
-        """[N, C, S, S] in about [-1, 1] -> the same shape; p is each operation's probability."""
+        """[N, C, H, W] in about [-1, 1] -> the same shape; p is each operation's probability."""
         if p <= 0:
             return x
         chance = Chance(len(x), p, generator)
