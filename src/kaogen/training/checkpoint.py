@@ -6,10 +6,13 @@ written into a temporary folder, flushed to disk, and renamed into place; the re
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kaogen.errors import CheckpointError
+from kaogen.errors import CheckpointError, ConfigError, TrainingError
 from kaogen.nets.config import NetConfig
 from kaogen.nets.generator import Generator
 
@@ -62,6 +65,56 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    work = path.with_name(f"{TEMPORARY}{path.name}")
+    work.write_text(text, encoding="utf-8")
+    sync(work)
+    work.replace(path)
+    sync(path.parent)
+
+
+@contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """Be the one process that trains in a run folder; ConfigError where there is another.
+
+    The system lets go of the lock when the process ends, however it ends.
+    """
+    handle = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"Another process is training in {run}.",
+                hint="Wait for it to end, or give another --out.",
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+
+
+def digest(tensors: dict[str, Tensor]) -> bytes:
+    """SHA-256 of names and values; TrainingError where a value is no number.
+
+    A step's losses may be sound and its update not, so that a checkpoint of it would be the end
+    of the run.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        value = tensor.detach()
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise TrainingError(
+                f"Training diverged: {name} is not a number.",
+                hint="The last checkpoint is good; run again with a lower --lr.",
+            )
+        total.update(name.encode())
+        total.update(value.cpu().contiguous().numpy().tobytes())
+    return total.digest()
 
 
 def save(run: Path, seen: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
-import signal
-import time
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 
 from kaogen.data.archives.archive import Archive
-from kaogen.errors import ConfigError
+from kaogen.errors import ConfigError, TrainingError
 from kaogen.nets.build import build_critic, trunk_path
 from kaogen.nets.config import NetConfig
 from kaogen.tags import PAPER
 from kaogen.training import checkpoint
 from kaogen.training.config import TrainConfig
+from kaogen.training.identity import MAY_CHANGE, as_now, difference
 from kaogen.training.loop import Data, Trainer
 from kaogen.training.losses import TagLayout, layout_of
 from kaogen.training.report import Reporter
+from kaogen.training.ticks import Stop, Window
+from kaogen.training.workers import ALONE, Workers
 
-# Settings that a person may change between two starts of the same run.
-MAY_CHANGE = ("kimg", "tick_kimg", "lr_g", "lr_d", "lr_decay", "lr_hold", "lr_final")
 KEEP = 2  # checkpoints; the one before the newest is the way back from a bad disk
 
 
@@ -50,32 +51,15 @@ class Tick:
     saved: Path | None
 
 
-class Stop:
-    """Turns SIGINT and SIGTERM into a wish that is met after the step under way."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __enter__(self) -> Stop:
-        self.previous = {s: signal.signal(s, self._notice) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def _notice(self, _number: int, _frame: FrameType | None) -> None:
-        self.wanted = True
-
-
 def load_data(archive: Archive, net: NetConfig) -> Data:
     """Decode the whole archive; ConfigError where it does not fit the networks."""
     labels = archive.labels
     count = len(archive)
-    if archive.resolution != (net.resolution, net.resolution):
+    if archive.resolution != net.shape(net.resolution):
         h, w = archive.resolution
         raise ConfigError(
-            f"{archive.path}: its pictures are {w} x {h}, the preset makes {net.resolution}.",
+            f"{archive.path}: its pictures are {w} x {h}, "
+            f"the preset makes {net.width} x {net.resolution}.",
             hint=f"Prepare it with --size {net.resolution}, or choose another --preset.",
         )
     if net.num_tags and labels is None:
@@ -93,21 +77,36 @@ class Run:
     Args:
         folder: where checkpoints, grids and `progress.jsonl` go.
         archive: the data set.
-        net: the networks' shapes; `num_tags` is taken from the archive.
+        net: the networks' shapes; `num_tags`, the pictures' width and their number of channels
+            are taken from the archive.
         config: how to train.
+        workers: who trains it together; all make the same Run, rank 0 reads and writes the folder.
+        device: where to compute.
 
     Raises:
         ConfigError: the folder holds a run of other settings or other data.
 
     """
 
-    def __init__(self, folder: Path, archive: Archive, net: NetConfig, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        archive: Archive,
+        net: NetConfig,
+        config: TrainConfig,
+        workers: Workers = ALONE,
+        device: torch.device | None = None,
+    ) -> None:
         self.folder, self.archive = folder, archive
+        self.workers, self.device = workers, device
         if net.num_tags and archive.labels is not None:
             net = net.with_(num_tags=archive.labels.shape[1])
+        net = net.fitted(*archive.resolution, archive.channels)
         self.net, self.config = net, config
         self.vocabulary = vocabulary_of(archive, net.num_tags)
-        self.check_folder()
+        with workers.together():
+            self.check_folder()
+            self.check_ranks("data sets or settings", json.dumps(self.identity()).encode())
         torch.manual_seed(config.seed)
         self.trainer = self.build_trainer()
         # Only now, so that a start that was refused leaves no run behind.
@@ -132,7 +131,7 @@ class Run:
     def check_folder(self) -> None:
         """Compare with the `config.json` that is there, if any."""
         path, mine = self.folder / "config.json", self.identity()
-        if not path.exists():
+        if not self.workers.first or not path.exists():
             return
         theirs = as_now(json.loads(path.read_text(encoding="utf-8")))
         mine = json.loads(json.dumps(mine))
@@ -146,9 +145,10 @@ class Run:
 
     def write_settings(self) -> None:
         """Leave `config.json` for the next start."""
+        if not self.workers.first:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.identity(), indent=1)
-        (self.folder / "config.json").write_text(text, encoding="utf-8")
+        checkpoint.write_text(self.folder / "config.json", json.dumps(self.identity(), indent=1))
 
     def build_trainer(self) -> Trainer:
         """Networks from the seed, data in memory."""
@@ -156,15 +156,23 @@ class Run:
         layout = None
         if self.net.critic == "features" and self.config.tag_weight and self.net.num_tags:
             layout = tagger_layout(self.vocabulary)
-        return Trainer(self.net, self.config, data, build_critic(self.net), layout)
+        critic = build_critic(self.net)
+        return Trainer(
+            self.net, self.config, data, critic, layout, device=self.device, workers=self.workers
+        )
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
-        found = checkpoint.listing(self.folder)
-        if found:
-            tensors, meta = checkpoint.load(found[-1])
+        found = self.workers.from_first(self.newest)
+        if found is not None:
+            tensors, meta = found
             self.trainer.restore(tensors, meta["seen"])
             self.minutes = float(meta["minutes"])
+
+    def newest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """The newest checkpoint's tensors and state."""
+        found = checkpoint.listing(self.folder)
+        return checkpoint.load(found[-1]) if found else None
 
     def init_from(self, path: Path) -> tuple[int, int]:
         """Copy the generator's tensors that fit by name and shape from another run.
@@ -209,13 +217,14 @@ class Run:
         total = int(self.config.kimg * 1000)
         tick = max(1, int(self.config.tick_kimg * 1000))
         trainer, batch = self.trainer, self.config.batch
-        changeable = {k: v for k, v in self.config.to_dict().items() if k in MAY_CHANGE}
-        self.reporter.line(start=trainer.seen, **changeable)
-        if trainer.seen == 0:
-            self.reporter.grid(trainer.ema, 0, trainer.device)
-        with Stop() as stop:
+        with ExitStack() as stack:
+            with self.workers.together():
+                if self.workers.first:
+                    stack.enter_context(checkpoint.alone_in(self.folder))
+                    self.report_start()
+            stop = stack.enter_context(Stop())
             window = Window(trainer.seen)
-            while trainer.seen < total and not stop.wanted:
+            while trainer.seen < total and not self.workers.any(stop.wanted):
                 window.losses.add(trainer.step())
                 due = trainer.seen % tick < batch or trainer.seen >= total
                 saved = self.finish(window) if due else None
@@ -228,83 +237,61 @@ class Run:
                 self.finish(window)
         return trainer.seen >= total
 
-    def finish(self, window: Window) -> Path:
-        """Close a tick: progress line, grid, checkpoint."""
+    def report_start(self) -> None:
+        """What is told before the first step."""
         trainer = self.trainer
+        changeable = {k: v for k, v in self.config.to_dict().items() if k in MAY_CHANGE}
+        with self.written():
+            self.reporter.line(start=trainer.seen, **changeable)
+            if trainer.seen == 0:
+                self.reporter.grid(trainer.ema, 0, trainer.device)
+
+    def finish(self, window: Window) -> Path | None:
+        """Close a tick: checkpoint, progress line, grid; in this order, for the first is dear.
+
+        Returns:
+            The checkpoint; None on the ranks that do not write.
+
+        """
         self.minutes += window.seconds() / 60
+        self.check_ranks("weights", checkpoint.digest(self.trainer.tensors()))
+        path = None
+        with self.workers.together():
+            if self.workers.first:
+                path = self.save()
+                with self.written():
+                    self.report(window)
+        return path
+
+    def report(self, window: Window) -> None:
+        """A tick's progress line and grid."""
+        trainer = self.trainer
         rate = round(window.rate(trainer.seen), 2)
         self.reporter.line(seen=trainer.seen, rate=rate, **window.losses.rounded())
         self.reporter.grid(trainer.ema, trainer.seen, trainer.device)
-        return self.save()
 
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """A disk that takes no more ends the run in one line; the checkpoint is safe by then."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+                raise
+            raise TrainingError(
+                f"{self.folder} cannot be written to: {error.strerror}.",
+                hint="Free some space and run the same command to go on.",
+            ) from error
 
-class Window:
-    """The time and losses since the last tick, which ended at `since` images."""
-
-    def __init__(self, since: int) -> None:
-        self.since = since
-        self.start = time.perf_counter()
-        self.losses = Means()
-
-    def seconds(self) -> float:
-        """Since the last tick."""
-        return time.perf_counter() - self.start
-
-    def rate(self, seen: int) -> float:
-        """Images a second since the last tick."""
-        return (seen - self.since) / self.seconds()
-
-
-class Means:
-    """Running means of the losses."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, losses: dict[str, float]) -> None:
-        """Add one step's losses."""
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self) -> dict[str, float]:
-        """Mean of each."""
-        return {name: value / self.counts[name] for name, value in self.sums.items()}
-
-    def rounded(self) -> dict[str, float]:
-        """Means for `progress.jsonl`."""
-        return {name: round(value, 4) for name, value in self.means().items()}
-
-
-def as_now(identity: dict[str, Any]) -> dict[str, Any]:
-    """An identity from `config.json`, maybe an older kaogen's, in today's terms.
-
-    A setting that it does not name is what runs did before there was that setting: the default.
-    A part that it does not name cannot be compared and is left out.
-    """
-    net, train = dict(identity.get("net", {})), dict(identity.get("train", {}))
-    if not net.get("extra"):
-        net.pop("extra", None)  # early runs carried an empty one
-    net = {**defaults_of(NetConfig), **net}
-    train = {**defaults_of(TrainConfig), **train}
-    train = {k: v for k, v in train.items() if k not in MAY_CHANGE}
-    return {**identity, "net": net, "train": train}
-
-
-def defaults_of(settings: type[NetConfig] | type[TrainConfig]) -> dict[str, Any]:
-    """Each setting that has a default, and that."""
-    return {f.name: f.default for f in fields(settings) if f.default is not MISSING}
-
-
-def difference(theirs: dict[str, Any], part: str, mine: Any) -> str:
-    """The first setting that differs, in words."""
-    other = theirs.get(part)
-    if isinstance(mine, dict) and isinstance(other, dict):
-        for key, value in mine.items():
-            if other.get(key) != value:
-                return f"{key} was {other.get(key)!r}, now {value!r}"
-    return "it is not the same"
+    def check_ranks(self, what: str, state: bytes) -> None:
+        """TrainingError where ranks differ in what must be the same."""
+        words = self.workers.all_of(hashlib.sha256(state).hexdigest())
+        other = next((rank for rank, word in enumerate(words) if word != words[0]), None)
+        if other is not None:
+            raise TrainingError(
+                f"Rank {other} has other {what} than rank 0.",
+                hint="Start every rank with the same command, data and version of kaogen.",
+            )
 
 
 def vocabulary_of(archive: Archive, count: int) -> list[str]:
