@@ -238,7 +238,7 @@ def open_features(name: str) -> Features:
 
 
 def as_rgb(images: Pixels) -> Pixels:
-    """uint8 [N, H, W, C] with 1, 3 or 4 channels -> RGB [N, H, W, 3]; alpha is laid onto white."""
+    """uint8 [N, H, W, C] with 1 to 4 channels -> RGB [N, H, W, 3]; alpha is laid onto white."""
     assert images.dtype == np.uint8, images.dtype
     assert images.ndim == 4, images.shape
     channels = images.shape[3]
@@ -246,9 +246,9 @@ def as_rgb(images: Pixels) -> Pixels:
         return images
     if channels == 1:
         return np.repeat(images, 3, axis=3)
-    assert channels == 4, images.shape
-    alpha = images[..., 3:].astype(np.uint16)
-    mixed = images[..., :3] * alpha + 255 * (255 - alpha)
+    assert channels in (2, 4), images.shape
+    alpha = images[..., -1:].astype(np.uint16)
+    mixed = np.broadcast_to(images[..., :-1], (*images.shape[:3], 3)) * alpha + 255 * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)
 
 

@@ -55,6 +55,15 @@ class NetConfig:
     base_width: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_sizes()
+        if not 1 <= self.img_channels <= 4:
+            raise ConfigError(f"Pictures have 1 to 4 channels, not {self.img_channels}.")
+        if self.conditioning not in ("paper", "embed"):
+            raise ConfigError(f"Unknown conditioning {self.conditioning!r}: paper or embed.")
+        if self.critic not in ("stylegan2", "features"):
+            raise ConfigError(f"Unknown critic {self.critic!r}: stylegan2 or features.")
+
+    def _check_sizes(self) -> None:
         for name in ("resolution", "base", "z_dim", "w_dim", "mbstd_group", "base_width"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= MAX_SIZE:
@@ -73,12 +82,6 @@ class NetConfig:
             raise ConfigError(f"The configuration names no channels for {missing} px.")
         if min(self.channels[s] for s in self.sizes) < 1:
             raise ConfigError("Every resolution needs at least one channel.")
-        if not 1 <= self.img_channels <= 4:
-            raise ConfigError(f"Pictures have 1 to 4 channels, not {self.img_channels}.")
-        if self.conditioning not in ("paper", "embed"):
-            raise ConfigError(f"Unknown conditioning {self.conditioning!r}: paper or embed.")
-        if self.critic not in ("stylegan2", "features"):
-            raise ConfigError(f"Unknown critic {self.critic!r}: stylegan2 or features.")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -107,7 +110,8 @@ class NetConfig:
         """
         if height != self.resolution:
             raise ConfigError(
-                f"The pictures are {height} px high, the networks make {self.resolution}.",
+                f"The pictures are {width} x {height}, the preset makes {self.resolution} px "
+                "of height.",
                 hint=f"Prepare them with --size {self.resolution}, or choose another --preset.",
             )
         scale = self.resolution // self.base
@@ -141,7 +145,7 @@ class NetConfig:
             channels = {int(k): int(v) for k, v in data["channels"].items()}
             return cls(**{**data, "channels": channels})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"The network settings are not complete or sound: {error}.") from error
+            raise ConfigError(f"The network settings are not sound: {error}.") from error
 
     def with_(self, **changes: Any) -> NetConfig:
         """A copy with some settings changed."""

@@ -97,10 +97,10 @@ class Trainer:
     ) -> None:
         """Refuse what cannot be, before any hour is spent."""
         n, h, w, c = data.images.shape
-        if (h, w) != (net.resolution, net.resolution) or c != net.img_channels:
+        if (h, w) != net.shape(net.resolution) or c != net.img_channels:
             raise ConfigError(
                 f"The data set's pictures are {w} x {h} with {c} channels; the networks make "
-                f"{net.resolution} x {net.resolution} with {net.img_channels}.",
+                f"{net.width} x {net.resolution} with {net.img_channels}.",
                 hint="Prepare it with another --size, or choose another --preset.",
             )
         if data.labels.shape != (n, net.num_tags):

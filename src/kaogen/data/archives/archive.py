@@ -70,7 +70,7 @@ class Archive:
         path: the file.
         names: the images' entry names, in StyleGAN2-ADA's order (sorted).
         resolution: ``(height, width)`` in pixels, the same for all images.
-        channels: 1, 3 or 4.
+        channels: 1 to 4: grey, grey and alpha, RGB, RGBA.
         labels: ``[N, L]`` float32 in the order of ``names``, or None. StyleGAN2-ADA's whole-number
             class labels are given one-hot.
         vocabulary: the names of the L columns, or None where the file does not say.

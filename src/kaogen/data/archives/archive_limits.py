@@ -30,17 +30,17 @@ ZIP_ERRORS = (
 )
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
 
 def decode_image(data: bytes, where: str) -> npt.NDArray[np.uint8]:
-    """An image file as uint8 ``[H, W, 1|3|4]``; ArchiveError, beginning with ``where``, if not."""
+    """An image file as uint8 ``[H, W, 1..4]``; ArchiveError, beginning with ``where``, if not."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if max(picture.size) > MAX_EDGE or picture.mode not in _CHANNELS:
                 raise ArchiveError(
                     f"{where} is {picture.size[0]} x {picture.size[1]} {picture.mode}; "
-                    f"at most {MAX_EDGE} pixels, L, RGB or RGBA are read."
+                    f"at most {MAX_EDGE} pixels, L, LA, RGB or RGBA are read."
                 )
             pixels = np.array(picture, dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

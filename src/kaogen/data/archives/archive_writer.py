@@ -39,7 +39,7 @@ _PNG_LEVEL = 1
 _STALE_SECONDS = 24 * 3600
 # A fixed date, the zip format's first day: the same input must give the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
-_PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 # What is known of each image waits here until the images are through: in memory while small.
 _SPOOL_BYTES = 2**20
 
@@ -49,7 +49,7 @@ class Item:
     """One face on its way into a data set.
 
     Attributes:
-        image: uint8 ``[H, W, 1|3|4]`` or ``[H, W]``, or the bytes of an 8-bit PNG
+        image: uint8 ``[H, W, 1..4]`` or ``[H, W]``, or the bytes of an 8-bit PNG
             (as :func:`encode_png` gives them).
         tags: its tags, in the vocabulary's spelling; None for "no label".
         label: the label itself, ``[L]``, when it is not made of tags.
@@ -301,10 +301,10 @@ def _encode_checked(item: Item) -> bytes:
     if isinstance(pixels, bytes):
         return pixels
     shape = pixels.shape
-    layout_fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    layout_fits = len(shape) == 2 or (len(shape) == 3 and 1 <= shape[2] <= 4)
     if pixels.dtype != np.uint8 or not layout_fits:
         raise ArchiveError(
-            f"{item.source or 'image'}: uint8 [H, W, 1|3|4] is needed, not {pixels.dtype} {shape}."
+            f"{item.source or 'image'}: uint8 [H, W, 1..4] is needed, not {pixels.dtype} {shape}."
         )
     return encode_png(pixels)
 

@@ -46,7 +46,7 @@ class Stats:
         images: faces.
         height: of a face, in pixels.
         width: likewise.
-        channels: 1, 3 or 4.
+        channels: 1 to 4: grey, grey and alpha, RGB, RGBA.
         file_bytes: size of the file or files.
         pictures: source pictures that the faces come from; 0 where nothing tells.
         most_of_one: faces of the picture that gave most.

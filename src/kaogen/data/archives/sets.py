@@ -41,7 +41,7 @@ class FaceSet(ABC):
         path: the file or folder.
         kind: "archive", "StyleGAN2-ADA zip", "TFRecords" or "WebDataset".
         resolution: ``(height, width)`` in pixels.
-        channels: 1, 3 or 4.
+        channels: 1 to 4: grey, grey and alpha, RGB, RGBA.
         vocabulary: the names of the labels' columns, or None where nothing says.
         labels: ``[N, L]`` float32, or None.
         score_names: the tags that a tagger's scores are of, or None.

@@ -25,11 +25,12 @@ _BYTES_PER_FACE = 1500
 
 
 def rgb(pixels: Pixels) -> Pixels:
-    """``[H, W, 1|3|4]`` as RGB ``[H, W, 3]``; transparency is laid onto white."""
+    """``[H, W, 1..4]`` as RGB ``[H, W, 3]``; transparency is laid onto white."""
     channels = pixels.shape[2]
-    if channels == 4:
-        alpha = pixels[..., 3:].astype(np.uint16)
-        mixed = (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    if channels in (2, 4):
+        alpha = pixels[..., -1:].astype(np.uint16)
+        colours = np.broadcast_to(pixels[..., :-1], (*pixels.shape[:2], 3))
+        mixed = (colours * alpha + 255 * (255 - alpha) + 127) // 255
         return mixed.astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if channels == 1 else pixels
 
