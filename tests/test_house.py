@@ -34,6 +34,7 @@ ROOMS = [
     "interop",
     "server",
     "cli",
+    "__main__",
 ]
 # The command line loads only the command that was called, so some of its files may as well.
 TORCH_ROOMS = {"nets", "training", "metrics", "interop", "cli"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +42,7 @@ def command(
     tick: Annotated[float, typer.Option(help="kimg between two grids and checkpoints.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Of all randomness.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     chosen: dict[str, Any],
 ) -> None:
     """Train a model on a data set file.
@@ -55,23 +55,30 @@ def command(
     Example:
       kaogen train faces.zip --out runs/first --preset tiny64 --kimg 200
       kaogen train few.zip --out runs/fine --init-from runs/first --augment ada --freeze-d 2
+      torchrun --nproc-per-node 2 -m kaogen train faces.zip --out runs/first  # see docs/clusters.md
     """
     import torch
 
+    from kaogen.training.workers import Workers
+
+    workers = Workers.from_environment()
+    workers.meet()
+    place = workers.device(device)
     # Said aloud even where it is the default: left unsaid, torch 2.13's bf16 convolutions ran at
     # an eighth of their speed on two cores (docs/LOG.md).
-    torch.set_num_threads(threads or os.cpu_count() or 1)
-    net, config = settings(preset, critic, conditioning, unconditional, batch)
-    config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
-    if lr is not None:
-        config = replace(config, lr_g=lr, lr_d=lr)
-    config = with_chosen(config, net, chosen)
-    console = Console(stderr=True)
-    console.print(f"Reading {archive} ...")
-    run = Run(out, Archive.open(archive), net, config)
-    if init_from:
-        copied, count = run.init_from(init_from)
-        console.print(f"From {init_from}: {copied} of the generator's {count} tensors.")
+    torch.set_num_threads(threads or workers.threads())
+    with workers.together():
+        net, config = settings(preset, critic, conditioning, unconditional, batch)
+        config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
+        if lr is not None:
+            config = replace(config, lr_g=lr, lr_d=lr)
+        config = with_chosen(config, net, chosen)
+        console = Console(stderr=True, quiet=not workers.first)
+        console.print(f"Reading {archive} ...")
+        run = Run(out, Archive.open(archive), net, config, workers, place)
+        if init_from:
+            copied, count = run.init_from(init_from)
+            console.print(f"From {init_from}: {copied} of the generator's {count} tensors.")
     console.print(
         f"{preset}: {len(run.trainer.data.images):,} faces, {len(run.vocabulary)} tags, "
         f"activations in {str(run.trainer.dtype).removeprefix('torch.')}, "
@@ -87,6 +94,7 @@ def command(
         ),
         soft_wrap=True,  # a command to copy stays in one piece
     )
+    workers.part()
     if not finished:
         raise typer.Exit(130)
 

@@ -6,7 +6,6 @@ written into a temporary folder, flushed to disk, and renamed into place; the re
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -82,6 +81,11 @@ def alone_in(run: Path) -> Iterator[None]:
 
     The system lets go of the lock when the process ends, however it ends.
     """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        yield
+        return
     handle = os.open(run, os.O_RDONLY)
     try:
         try:

@@ -222,6 +222,7 @@ class Run:
                 if self.workers.first:
                     stack.enter_context(checkpoint.alone_in(self.folder))
                     self.report_start()
+            self.check_ranks("weights", checkpoint.digest(trainer.tensors()))
             stop = stack.enter_context(Stop())
             window = Window(trainer.seen)
             while trainer.seen < total and not self.workers.any(stop.wanted):

@@ -40,6 +40,7 @@ class Workers:
     ) -> None:
         self.rank, self.world = rank, world
         self.local_rank, self.local_world = local_rank, local_world
+        self._nccl: dist.ProcessGroup | None = None
 
     @classmethod
     def from_environment(cls) -> Workers:
@@ -55,16 +56,59 @@ class Workers:
         """Whether this is the one that writes and tells."""
         return self.rank == 0
 
-    def meet(self, device: torch.device) -> None:
-        """Wait for the others: gloo between CPUs, nccl between CUDA devices."""
-        if self.world == 1:
-            return
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        # Small words (losses, wishes to stop) live on the CPU and go by gloo in either case.
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        with self.told():
-            dist.init_process_group(backend)
+    def meet(self) -> None:
+        """Wait for the others. Words of the CPU (losses, wishes to stop) go by gloo from here."""
+        if self.world > 1:
+            with self.told():
+                dist.init_process_group("gloo")
+
+    def device(self, name: str) -> torch.device:
+        """The device that `--device` means, on all ranks; between CUDA devices, nccl from here."""
+        with self.together():
+            chosen = self.pick(name)
+            if len(set(self.all_of(chosen.type))) > 1:
+                raise ConfigError(
+                    "Some ranks found a CUDA device and others did not.",
+                    hint="Give --device cpu, or start as many processes as there are GPUs.",
+                )
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+            if self.world > 1:
+                with self.told():
+                    self._nccl = dist.new_group(backend="nccl")
+        return chosen
+
+    def pick(self, name: str) -> torch.device:
+        """The device that a name means here; ConfigError where there is none."""
+        devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if name == "auto":
+            name = "cuda" if devices else "cpu"
+        if name == "cpu" or (name == "mps" and torch.backends.mps.is_available()):
+            return torch.device(name)
+        kind, _, index = name.partition(":")
+        if kind != "cuda" or not (index.isdecimal() or name == "cuda"):
+            raise ConfigError(
+                f"There is no device {name!r} here.", hint="--device auto, cpu, cuda or cuda:1."
+            )
+        if self.world > 1 and index:
+            raise ConfigError(
+                f"--device {name}: with several processes, each takes the GPU of its own number.",
+                hint="Give --device cuda.",
+            )
+        number = int(index or self.local_rank)
+        needed = max(number + 1, self.local_world)
+        if devices < needed:
+            raise ConfigError(
+                f"--device {name}: there are {devices} CUDA devices here, and {needed} are needed.",
+                hint="Give --device cpu, start fewer processes, or install the torch with CUDA.",
+            )
+        return torch.device("cuda", number)
+
+    def threads(self) -> int:
+        """CPU threads for each process of this machine: its cores shared out."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        return max(1, cores // self.local_world)
 
     @staticmethod
     def part() -> None:
@@ -116,7 +160,7 @@ class Workers:
         """The ranks' mean of a tensor; in place."""
         if self.world > 1:
             with self.told():
-                dist.all_reduce(value)
+                dist.all_reduce(value, group=self._nccl if value.is_cuda else None)
             value /= self.world
         return value
 
