@@ -107,7 +107,9 @@ def settings(
     batch: int | None,
 ) -> tuple[NetConfig, TrainConfig]:
     """Networks and training settings of the options; a critic of choice brings its own recipe."""
-    net, config = preset_named(preset), RECIPES[preset]
+    net = preset_named(preset)
+    own = RECIPES["tiny64" if net.critic == "features" else "paper256"]  # of a JSON file
+    config = RECIPES.get(preset, own)
     config = replace(config, batch=batch or config.batch)
     if critic is not None and critic != net.critic:
         net = net.with_(critic=critic)
