@@ -1,12 +1,17 @@
 """The fast operations against the slow ones: values, gradients, second gradients."""
 
 import math
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from kaogen.nets import ops
+from kaogen.nets.config import NetConfig
+from kaogen.nets.generator import StyledConv
 from nets import reference
 
 torch.set_default_dtype(torch.float32)
@@ -17,26 +22,66 @@ def doubles(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=source, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("up", "kernel"), [(False, 1), (False, 3), (True, 3)])
-def test_modulated_conv_is_the_equation(up: bool, kernel: int) -> None:
-    x, w, s = doubles(3, 5, 6, 7), doubles(4, 5, kernel, kernel, seed=1), doubles(3, 5, seed=2)
-    plain = ops.modulated_conv(x, w, s, up)
-    torch.testing.assert_close(plain, reference.modulated_conv(x, w, s, up, demodulate=False))
-    scaled = plain * ops.demodulation(w, s).double()[:, :, None, None]
-    slow = reference.modulated_conv(x, w, s, up, demodulate=True)
-    torch.testing.assert_close(scaled, slow, rtol=1e-5, atol=1e-5)
+def layer_of_equations(
+    x: Tensor, w: Tensor, s: Tensor, bias: Tensor, noise: Tensor | None, up: bool
+) -> Tensor:
+    y = reference.modulated_conv(x, w, s, up, demodulate=True) + bias[None, :, None, None]
+    y = y if noise is None else y + noise
+    return nn.functional.leaky_relu(y, 0.2) * math.sqrt(2)
+
+
+def leaves_of_layer(up: bool, noisy: bool, count: int = 3) -> list[Tensor | None]:
+    """x, weight, styles (of both signs), bias, noise of a small layer."""
+    size = (8, 10) if up else (4, 5)
+    parts = [doubles(count, 3, 4, 5), doubles(4, 3, 3, 3, seed=1), doubles(count, 3, seed=2)]
+    noise = doubles(count, 1, *size, seed=4) if noisy else None
+    return [*parts, doubles(4, seed=3), noise]
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("up", [False, True])
+def test_styled_conv_is_the_equations(up: bool, noisy: bool) -> None:
+    x, w, s, bias, noise = leaves_of_layer(up, noisy)
+    fast = ops.styled_conv(x, ops.Kernel.of(w, x.dtype, up), s, bias, noise)
+    torch.testing.assert_close(fast, layer_of_equations(x, w, s, bias, noise, up))
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("up", [False, True])
+def test_a_picture_drawn_alone_has_its_own_kernel_and_the_same_values(
+    up: bool, noisy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = leaves_of_layer(up, noisy, count=1)
+    x = doubles(1, 3, 20, 20)
+    noise = doubles(1, 1, 40, 40) if up else doubles(1, 1, 20, 20)
+    x, w, s, bias, noise = (x, *parts[1:4], noise if noisy else None)
+    kernel = ops.Kernel.of(w, x.dtype, up)
+    with torch.no_grad():
+        assert ops.alone(x, kernel)
+        own = ops.styled_conv(x, kernel, s, bias, noise)
+        monkeypatch.setattr(ops, "alone", lambda *_: False)
+        torch.testing.assert_close(own, ops.styled_conv(x, kernel, s, bias, noise))
 
 
 @pytest.mark.parametrize("up", [False, True])
-def test_modulated_conv_first_and_second_gradients(up: bool) -> None:
-    x, w, s = doubles(2, 3, 4, 4), doubles(2, 3, 3, 3, seed=1), doubles(2, 3, seed=2)
-    leaves = [t.requires_grad_() for t in (x, w, s)]
+def test_styled_conv_first_and_second_gradients(up: bool) -> None:
+    parts = leaves_of_layer(up, noisy=True, count=2)
+    leaves = [t.requires_grad_() for t in parts if t is not None]
 
-    def fast(x: Tensor, w: Tensor, s: Tensor) -> Tensor:
-        return ops.modulated_conv(x, w, s, up)
+    def fast(x: Tensor, w: Tensor, s: Tensor, bias: Tensor, noise: Tensor) -> Tensor:
+        return ops.styled_conv(x, ops.Kernel.of(w, x.dtype, up), s, bias, noise)
 
     assert torch.autograd.gradcheck(fast, leaves)
     assert torch.autograd.gradgradcheck(fast, leaves)
+
+
+def test_modulated_rgb_is_a_modulated_convolution_without_demodulation() -> None:
+    x, w, s = doubles(3, 5, 6, 7), doubles(4, 5, 1, 1, seed=1), doubles(3, 5, seed=2)
+    slow = reference.modulated_conv(x, w, s, up=False, demodulate=False)
+    torch.testing.assert_close(ops.modulated_rgb(x, w, s), slow)
+    leaves = [t.requires_grad_() for t in (x[:1, :, :2, :2], w, s[:1])]
+    assert torch.autograd.gradcheck(ops.modulated_rgb, leaves)
+    assert torch.autograd.gradgradcheck(ops.modulated_rgb, leaves)
 
 
 def test_upsample_is_zero_stuffing_and_filter() -> None:
@@ -64,13 +109,29 @@ def test_down_convolution_blurs_then_takes_every_second_pixel(kernel: int) -> No
     assert layer(x).shape == (2, 5, 4, 4)
 
 
-def test_scale_bias_lrelu_folds_the_gain() -> None:
-    x, scale, bias = doubles(2, 3, 4, 4), doubles(2, 3, seed=1).abs(), doubles(3, seed=2)
-    slow = x * scale[:, :, None, None] + bias[None, :, None, None]
-    slow = nn.functional.leaky_relu(slow, 0.2) * math.sqrt(2)
-    torch.testing.assert_close(ops.scale_bias_lrelu(x, scale, bias), slow)
-    without = nn.functional.leaky_relu(x + bias[None, :, None, None], 0.2) * math.sqrt(2)
-    torch.testing.assert_close(ops.scale_bias_lrelu(x, None, bias), without)
+def test_blur_computes_only_the_pixels_that_are_kept() -> None:
+    x = doubles(2, 3, 8, 8)
+    torch.testing.assert_close(ops.blur(x, (1, 1), stride=2), ops.blur(x, (1, 1))[:, :, ::2, ::2])
+
+
+def test_prepared_kernels_follow_their_parameter() -> None:
+    layer = StyledConv(3, 4, (8, 8), NetConfig(8, {4: 4, 8: 4}, w_dim=5, z_dim=5))
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(2, 5)
+    with torch.no_grad():
+        first = layer(x, w, "none")
+        prepared = layer.kernel(torch.float32)
+        assert layer.kernel(torch.float32) is prepared
+        layer.weight.mul_(-1)
+        assert layer.kernel(torch.float32) is not prepared
+        assert not torch.equal(layer(x, w, "none"), first)
+    layer(x, w, "none").sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_freed_memory_is_kept_where_glibc_is() -> None:
+    code = "from kaogen.nets.memory import keep_freed_memory as k; print(k())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(platform.libc_ver()[0] == "glibc")
 
 
 def test_discriminator_convolution_double_gradient() -> None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from kaogen.nets.config import NetConfig
 from kaogen.nets.ops import (
     Dense,
-    demodulation,
-    modulated_conv,
+    Kernel,
+    modulated_rgb,
     pixel_norm,
-    scale_bias_lrelu,
+    styled_conv,
     upsample2,
 )
 
@@ -106,15 +106,25 @@ class StyledConv(nn.Module):
             self.noise_const: Tensor
             self.register_buffer("noise_const", torch.randn(shape))
 
+        self._kernel: tuple[tuple[object, ...], Kernel] | None = None
+
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """[N, I, H, W], [N, w_dim] -> [N, O, *shape]."""
-        styles = self.affine(w)
-        weight = self.weight * self.weight_gain
-        x = modulated_conv(x, weight, styles, self.up)
-        shift: Tensor = self.bias
-        if self.use_noise and noise != "none":
-            shift = self.bias[None, :, None, None] + self.noise_map(x, noise)
-        return scale_bias_lrelu(x, demodulation(weight, styles), shift)
+        plane = self.noise_map(x, noise) if self.use_noise and noise != "none" else None
+        return styled_conv(x, self.kernel(x.dtype), self.affine(w), self.bias, plane)
+
+    def kernel(self, dtype: torch.dtype) -> Kernel:
+        """The weights, prepared for one type; kept from one picture to the next.
+
+        Preparing takes as long as drawing a small picture, so while nothing learns it is done
+        once, and again whenever the parameter has changed.
+        """
+        if torch.is_grad_enabled() or self.weight.is_inference():
+            return Kernel.of(self.weight * self.weight_gain, dtype, self.up)
+        key = (dtype, self.weight.device, self.weight.data_ptr(), self.weight._version)
+        if self._kernel is None or self._kernel[0] != key:
+            self._kernel = key, Kernel.of(self.weight * self.weight_gain, dtype, self.up)
+        return self._kernel[1]
 
     def noise_map(self, x: Tensor, noise: Noise) -> Tensor:
         """[1 or N, 1, *shape] times the learnt strength."""
@@ -136,8 +146,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, I, H, W], [N, w_dim] -> [N, img_channels, H, W], fp32."""
-        rgb = modulated_conv(x, self.weight * self.weight_gain, self.affine(w))
-        return rgb.float() + self.bias[None, :, None, None]
+        rgb = modulated_rgb(x, self.weight * self.weight_gain, self.affine(w))
+        return rgb + self.bias[None, :, None, None]
 
 
 class SynthesisBlock(nn.Module):

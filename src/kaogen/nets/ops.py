@@ -9,6 +9,7 @@ and second gradients are compared there.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
@@ -89,13 +90,12 @@ class Conv(nn.Module):
         weight = (self.weight * (self.weight_gain * self.gain)).to(x.dtype)
         bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
         if self.down == 2 and self.kernel == 1:
-            x = blur(x, (1, 1))[:, :, ::2, ::2]
-            y = F.conv2d(x, weight, bias)
+            y = F.conv2d(blur(x, (1, 1), stride=2), weight, bias)
         elif self.down == 2:
             y = F.conv2d(blur(x, (2, 2)), weight, bias, stride=2)
         else:
             y = F.conv2d(x, weight, bias, padding=self.kernel // 2)
-        return F.leaky_relu(y, LRELU_SLOPE) if self.activate else y
+        return F.leaky_relu_(y, LRELU_SLOPE) if self.activate else y
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
@@ -103,16 +103,19 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps)
 
 
-def blur(x: Tensor, pad: tuple[int, int], gain: float = 1.0) -> Tensor:
+def blur(
+    x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1, bias: Tensor | None = None
+) -> Tensor:
     """[1,3,3,1] / 8 along both axes, zero-padded by `pad` before and after.
 
-    [N, C, H, W] -> [N, C, H + pad[0] + pad[1] - 3, W + pad[0] + pad[1] - 3].
+    [N, C, H, W] -> [N, C, H + pad[0] + pad[1] - 3, W + pad[0] + pad[1] - 3], of which `stride`
+    keeps every so many pixels; the others are not computed.
     """
     taps = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
     kernel = (torch.outer(taps, taps) * gain).expand(x.shape[1], 1, 4, 4)
-    if pad[0] == pad[1]:
-        return F.conv2d(x, kernel, padding=pad[0], groups=x.shape[1])
-    return F.conv2d(F.pad(x, (pad[0], pad[1], pad[0], pad[1])), kernel, groups=x.shape[1])
+    if pad[0] != pad[1]:
+        x, pad = F.pad(x, (pad[0], pad[1], pad[0], pad[1])), (0, 0)
+    return F.conv2d(x, kernel, bias, stride=stride, padding=pad[0], groups=x.shape[1])
 
 
 def upsample2(x: Tensor) -> Tensor:
@@ -132,52 +135,118 @@ def upsample2(x: Tensor) -> Tensor:
     return x
 
 
-def demodulation(weight: Tensor, styles: Tensor, eps: float = 1e-8) -> Tensor:
-    """1 / sqrt(sum over inputs and kernel of (w s)^2): a matrix product of s^2 with sums of w^2.
+@dataclass(frozen=True)
+class Kernel:
+    """The weights of a modulated convolution as the machine wants them.
 
-    Eq. 3 of StyleGAN2. weight [O, I, k, k], styles [N, I] -> [N, O], fp32.
+    Attributes:
+        weight: [O, I, k, k]; [I, O, k, k], turned round, where it doubles the size. Channels
+            last, in the activations' type.
+        energy: [O, I], sums over the kernel of squared weights, at least fp32.
+        up: double the size: transposed convolution, then the [1,3,3,1] filter with gain 4.
+
     """
-    energy = weight.float().square().sum(dim=(2, 3))  # [O, I]
-    return torch.rsqrt(styles.float().square() @ energy.t() + eps)
+
+    weight: Tensor
+    energy: Tensor
+    up: bool
+
+    @classmethod
+    def of(cls, weight: Tensor, dtype: torch.dtype, up: bool = False) -> Kernel:
+        """From [O, I, k, k], already times its learning-rate gain."""
+        energy = at_least_float(weight).square().sum(dim=(2, 3))
+        if up:
+            # Transposed convolution adds the kernel's mirror image; the correlation that
+            # StyleGAN2 means is got by turning the kernel round.
+            weight = weight.flip((2, 3)).transpose(0, 1)
+        laid = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        return cls(laid, energy, up)
+
+    def demodulation(self, styles: Tensor, eps: float = 1e-8) -> Tensor:
+        """1 / sqrt(sum over inputs and kernel of (w s)^2): s^2 times the sums of w^2.
+
+        Eq. 3 of StyleGAN2. styles [N, I] -> [N, O], at least fp32.
+        """
+        return torch.rsqrt(at_least_float(styles).square() @ self.energy.t() + eps)
+
+    def modulated(self, styles: Tensor, scale: Tensor) -> Kernel:
+        """The kernel of one picture: its inputs times styles [1, I], its outputs times [1, O]."""
+        inputs, outputs = (scale, styles) if self.up else (styles, scale)
+        factor = inputs.reshape(1, -1, 1, 1) * outputs.reshape(-1, 1, 1, 1)
+        return Kernel((self.weight * factor).to(self.weight.dtype), self.energy, self.up)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """[N, I, H, W] -> [N, O, H, W] or [N, O, 2H, 2W]."""
+        if not self.up:
+            return F.conv2d(x, self.weight, padding=self.weight.shape[2] // 2)
+        return blur(F.conv_transpose2d(x, self.weight, stride=2), (1, 1), gain=4.0)
 
 
-def modulated_conv(x: Tensor, weight: Tensor, styles: Tensor, up: bool = False) -> Tensor:
-    """Eq. 1 of StyleGAN2 without its demodulation, which is a scale on the result.
+def at_least_float(x: Tensor) -> Tensor:
+    """Half precision as fp32; what is more precise stays so."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def styled_conv(
+    x: Tensor, kernel: Kernel, styles: Tensor, bias: Tensor, noise: Tensor | None = None
+) -> Tensor:
+    """sqrt(2) * leaky_relu(demodulated convolution + noise + bias): a layer of the synthesis.
+
+    Eqs. 1 and 3 of StyleGAN2. Modulation is a scale on the inputs and demodulation one on the
+    result, so that the whole batch shares one convolution. A picture drawn alone, where nothing
+    learns, has its own kernel instead if that is smaller than the activations.
 
     Args:
         x: [N, I, H, W], any float type.
-        weight: [O, I, k, k], already times its learning-rate gain.
+        kernel: the weights, in the type of `x`.
         styles: [N, I].
-        up: double the size: transposed convolution, then the [1,3,3,1] filter with gain 4.
+        bias: [C].
+        noise: [N or 1, 1, H, W] or None.
 
     Returns:
         [N, O, H, W] or [N, O, 2H, 2W].
 
     """
-    x = x * styles.to(x.dtype)[:, :, None, None]
-    weight = weight.to(x.dtype)
-    if not up:
-        return F.conv2d(x, weight, padding=weight.shape[2] // 2)
-    # Transposed convolution adds the kernel's mirror image; the correlation that StyleGAN2 means
-    # is got by turning the kernel round.
-    kernel = weight.flip((2, 3)).transpose(0, 1)
-    return blur(F.conv_transpose2d(x, kernel, stride=2), (1, 1), gain=4.0)
+    # The activation's gain goes into everything that it multiplies: leaky ReLU is homogeneous.
+    scale = kernel.demodulation(styles) * SQRT2
+    bias = (bias * SQRT2).to(x.dtype)[None, :, None, None]
+    if noise is not None:
+        noise = (noise * SQRT2).to(x.dtype)
+    if alone(x, kernel):
+        y = kernel.modulated(styles, scale).convolve(x)
+        y = y.add_(bias) if noise is None else y.add_(noise).add_(bias)
+        return F.leaky_relu_(y, LRELU_SLOPE)
+    y = kernel.convolve(x * styles.to(x.dtype)[:, :, None, None])
+    scale = scale.to(x.dtype)[:, :, None, None]
+    if noise is None:
+        y = torch.addcmul(bias, y, scale)
+    else:
+        y = torch.addcmul(noise, y, scale).add_(bias)
+    return F.leaky_relu_(y, LRELU_SLOPE)
 
 
-def scale_bias_lrelu(x: Tensor, scale: Tensor | None, bias: Tensor) -> Tensor:
-    """sqrt(2) * leaky_relu(x * scale + bias), the gain folded into scale and bias.
+def alone(x: Tensor, kernel: Kernel) -> bool:
+    """Whether a picture is drawn by itself, and its activations are more than the kernel."""
+    activations = (
+        x.shape[2] * x.shape[3] * (x.shape[1] + (4 if kernel.up else 1) * len(kernel.energy))
+    )
+    return x.shape[0] == 1 and not torch.is_grad_enabled() and activations > kernel.weight.numel()
+
+
+def modulated_rgb(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+    """ToRGB: a 1x1 modulated convolution, not demodulated, as one small matrix per picture.
 
     Args:
-        x: [N, C, H, W].
-        scale: [N, C] or None for 1.
-        bias: [C], or [N or 1, C, H, W] where noise has been added to it.
+        x: [N, I, H, W], any float type.
+        weight: [C, I, 1, 1], already times its learning-rate gain.
+        styles: [N, I].
+
+    Returns:
+        [N, C, H, W], at least fp32.
 
     """
-    shift = (bias * SQRT2).to(x.dtype)
-    if shift.dim() == 1:
-        shift = shift[None, :, None, None]
-    if scale is None:
-        y = x * SQRT2 + shift
-    else:
-        y = torch.addcmul(shift, x, (scale * SQRT2).to(x.dtype)[:, :, None, None])
-    return F.leaky_relu(y, LRELU_SLOPE)
+    n, _, h, w = x.shape
+    matrix = (weight[None, :, :, 0, 0] * styles[:, None]).transpose(1, 2)  # [N, I, C]
+    rows = x.permute(0, 2, 3, 1).reshape(n, h * w, -1)  # no copy where channels are last
+    rgb = torch.bmm(rows, matrix.to(x.dtype))
+    return at_least_float(rgb).reshape(n, h, w, -1).permute(0, 3, 1, 2)
