@@ -162,8 +162,8 @@ def synthesis_graph(cfg: NetConfig, state: State, half: bool = True) -> bytes:
         part = net.to_rgb(x, slots[slot], f"{block}.to_rgb")
         rgb = g.add("Add", net.upsample(rgb), part) if rgb else part
     g.add("Identity", rgb, out="image")
-    size, channels = cfg.resolution, cfg.img_channels
-    return g.model({"ws": [1, cfg.num_ws, cfg.w_dim]}, {"image": [1, channels, size, size]})
+    image = [1, cfg.img_channels, *cfg.shape(cfg.resolution)]
+    return g.model({"ws": [1, cfg.num_ws, cfg.w_dim]}, {"image": image})
 
 
 class _Synthesis:

@@ -133,10 +133,6 @@ def assemble(
 ) -> tuple[Manifest, dict[str, bytes]]:
     """The parts of a model file; `rows` [N, L] are the training set's labels."""
     cfg = generator.cfg
-    if cfg.img_channels != 3:
-        raise ConfigError(
-            f"model files hold RGB networks; this one has {cfg.img_channels} channels."
-        )
     if rows.shape[1] != cfg.num_tags or not cfg.num_tags:
         raise CheckpointError(
             f"the network takes {cfg.num_tags} tags, the data set has {rows.shape[1]}."
@@ -148,6 +144,7 @@ def assemble(
         minutes=options.minutes if options.minutes is not None else meta.get("minutes"),
         data=options.data,
         images=len(rows),
+        ancestors=meta.get("from", []),
     )
     payload = {
         "mapping.onnx": mapping_graph(cfg, state, half=options.precision == "fp16"),
@@ -159,6 +156,8 @@ def assemble(
         payload,
         name=options.name,
         resolution=cfg.resolution,
+        width=None if cfg.width == cfg.resolution else cfg.width,
+        channels=cfg.img_channels,
         z_dim=cfg.z_dim,
         w_dim=cfg.w_dim,
         num_ws=cfg.num_ws,

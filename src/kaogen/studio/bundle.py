@@ -4,7 +4,7 @@
 
     model.json       the manifest (manifest.py): vocabulary, sizes, truncation, provenance, hashes
     mapping.onnx     z [n, z_dim], labels [n, L] -> w [n, w_dim]
-    synthesis.onnx   ws [1, num_ws, w_dim] -> image [1, 3, H, W] in about [-1, 1]
+    synthesis.onnx   ws [1, num_ws, w_dim] -> image [1, C, H, W] in about [-1, 1]
     labels.bin       the training set's label rows, one bit per tag, for `fill.py`
     card.md          on what, how long and how good, in words
 
@@ -81,6 +81,10 @@ class Bundle:
         """The name and content hash that recipes carry."""
         return self.manifest.id
 
+    def entry(self, name: str) -> bytes:
+        """One file of the payload as it is stored: "synthesis.onnx", say."""
+        return self._payload[name]
+
     @cached_property
     def card(self) -> str:
         """The model card, in Markdown."""
@@ -100,7 +104,7 @@ class Bundle:
         return w
 
     def synthesise(self, w: Floats) -> Pixels:
-        """w [w_dim] -> uint8 [H, W, 3]; always one at a time, so that the bytes never differ."""
+        """w [w_dim] -> uint8 [H, W, C]; always one at a time, so that the bytes never differ."""
         shape = (1, self.manifest.num_ws, self.manifest.w_dim)
         ws = np.ascontiguousarray(np.broadcast_to(w, shape), dtype=np.float32)
         image: Floats = self._synthesis.run(["image"], {"ws": ws})[0]
@@ -117,7 +121,7 @@ class Bundle:
     @cached_property
     def _synthesis(self) -> Any:
         m = self.manifest
-        shapes = {"ws": [m.num_ws, m.w_dim], "image": [3, m.resolution, m.resolution]}
+        shapes = {"ws": [m.num_ws, m.w_dim], "image": list(m.image_shape)}
         return self._session("synthesis.onnx", shapes)
 
     def _session(self, name: str, shapes: Mapping[str, Sequence[int]]) -> Any:
@@ -133,7 +137,7 @@ class Bundle:
 
 
 def to_pixels(image: Floats) -> Pixels:
-    """[3, H, W] in about [-1, 1] -> uint8 [H, W, 3]."""
+    """[C, H, W] in about [-1, 1] -> uint8 [H, W, C]."""
     grey: Pixels = np.rint(np.clip(image * 127.5 + 127.5, 0, 255)).astype(np.uint8)
     return grey.transpose(1, 2, 0)
 

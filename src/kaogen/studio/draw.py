@@ -36,7 +36,7 @@ class Character:
     """One drawn character.
 
     Attributes:
-        image: RGB, recipe.size pixels square.
+        image: L, LA, RGB or RGBA, as the model has it; the longer side is recipe.size pixels.
         recipe: what it was drawn from, canonical, with seed and model filled in.
         tags: what it is meant to show, filled tags included.
         rare: no face of the training set combines the tags that were asked for.
@@ -155,9 +155,12 @@ class Studio:
         began = time.perf_counter()
         recipe = self.complete(recipe)
         filled = self.fill(recipe)
-        image = Image.fromarray(self.bundle.synthesise(self.w(recipe, filled.labels)))
-        if image.width != recipe.size:
-            image = image.resize((recipe.size, recipe.size), Image.Resampling.LANCZOS)
+        pixels = self.bundle.synthesise(self.w(recipe, filled.labels))
+        image = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
+        longer = max(image.size)
+        if longer != recipe.size:
+            width, height = (max(1, round(side * recipe.size / longer)) for side in image.size)
+            image = image.resize((width, height), Image.Resampling.LANCZOS)
         ms = (time.perf_counter() - began) * 1000
         return Character(image, recipe, filled.tags, filled.rare, ms)
 

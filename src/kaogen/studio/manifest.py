@@ -53,6 +53,17 @@ class Truncation(_Part):
     """[w_dim], the mean of w over tags and latents."""
 
 
+class Ancestor(_Part):
+    """A model that training started from."""
+
+    name: Text
+    """A model file's id, or a run folder's name."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of its file of weights."""
+    kimg: Annotated[float, Field(ge=0)]
+    """Thousands of images that it had been trained for."""
+
+
 class Trained(_Part):
     """Where the model comes from."""
 
@@ -61,6 +72,8 @@ class Trained(_Part):
     minutes: Annotated[float, Field(ge=0)] | None = None
     data: Text = ""
     images: Annotated[int, Field(ge=0)] = 0
+    ancestors: Annotated[list[Ancestor], Field(max_length=64)] = []
+    """What it was started from (`--init-from`), the nearest first."""
 
 
 class FileInfo(_Part):
@@ -78,7 +91,11 @@ class Manifest(_Part):
     id: Annotated[str, Field(max_length=80)] = ""
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     resolution: Annotated[int, Field(ge=4, le=2048)]
-    channels: Literal[3] = 3
+    """Height in pixels."""
+    width: Annotated[int | None, Field(ge=1, le=2048)] = None
+    """In pixels; none for square pictures."""
+    channels: Annotated[int, Field(ge=1, le=4)] = 3
+    """1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
     z_dim: Annotated[int, Field(ge=1, le=4096)]
     w_dim: Annotated[int, Field(ge=1, le=4096)]
     num_ws: Annotated[int, Field(ge=1, le=64)]
@@ -100,6 +117,11 @@ class Manifest(_Part):
         if self.files["labels.bin"].bytes != self.labels.count * self.labels.bytes_per_row:
             raise ValueError("files: labels.bin has the wrong size")
         return self
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the network draws."""
+        return self.channels, self.resolution, self.width or self.resolution
 
     @classmethod
     def sealed(cls, payload: Mapping[str, bytes], **fields: Any) -> Self:

@@ -45,8 +45,8 @@ def sheet(characters: Sequence[Character], columns: int | None = None) -> Image.
         raise ConfigError("a sheet needs at least one character.")
     across = columns or math.ceil(math.sqrt(len(characters)))
     down = math.ceil(len(characters) / across)
-    size = max(character.image.width for character in characters)
-    width, height = (n * (size + GAP) - GAP for n in (across, down))
+    cell = [max(character.image.size[axis] for character in characters) + GAP for axis in (0, 1)]
+    width, height = across * cell[0] - GAP, down * cell[1] - GAP
     if max(width, height) > LARGEST_SHEET:
         raise ConfigError(
             f"a sheet of {width} x {height} pixels is too large.",
@@ -55,7 +55,8 @@ def sheet(characters: Sequence[Character], columns: int | None = None) -> Image.
     page = Image.new("RGB", (width, height), "white")
     for k, character in enumerate(characters):
         row, column = divmod(k, across)
-        page.paste(character.image, (column * (size + GAP), row * (size + GAP)))
+        image = character.image.convert("RGBA")
+        page.paste(image, (column * cell[0], row * cell[1]), image)
     return page
 
 
