@@ -16,15 +16,16 @@ the activations' scale.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from torch import Tensor, nn
 
+from kaogen.errors import ConfigError
 from kaogen.nets.config import NetConfig
 from kaogen.training import checkpoint
 from kaogen.training.axes import (
@@ -35,9 +36,12 @@ from kaogen.training.axes import (
     names_by_role,
     sizes_of,
 )
+from kaogen.training.inputs import listed
+
+if TYPE_CHECKING:
+    from kaogen.training.loop import Trainer
 
 State = dict[str, Tensor]
-Pick = Callable[[str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -314,3 +318,65 @@ def transfer_critic(
     new, taken = Transfer(*parts, both, energy).run()
     target.load_state_dict({name: new[role] for role, name in roles[1].items()})
     return taken
+
+
+def start_from(
+    trainer: Trainer, source: Source, vocabulary: Sequence[str], trunk: str | None
+) -> list[str]:
+    """Load what fits of a source into a new run's networks.
+
+    Args:
+        trainer: the run's; its networks are changed.
+        source: the model to start from.
+        vocabulary: names of the run's label columns.
+        trunk: SHA-256 of the run's frozen trunk, or None.
+
+    Returns:
+        A few lines about what was copied, adapted and left out.
+
+    Raises:
+        ConfigError: nothing of the generator fits, or Freeze-D would freeze what has learnt
+            nothing.
+
+    """
+    net = trainer.net
+    taken = transfer_generator(source, source.raw, trainer.g, net, vocabulary)
+    transfer_generator(source, source.ema, trainer.ema, net, vocabulary)
+    if not taken.any:
+        raise ConfigError(
+            f"Nothing of {source.name} fits these networks.",
+            hint=f"It makes {source.net.width} x {source.net.resolution}.",
+        )
+    if source.net.critic == net.critic == "features" and source.trunk != trunk:
+        source = replace(source, critic={})  # its heads have learnt to read another trunk
+    judge = transfer_critic(source, trainer.d, net, vocabulary)
+    learns = {id(p) for p in trainer.d_learns}
+    frozen = {n for n, p in trainer.d.named_parameters() if id(p) not in learns}
+    unlearnt = frozen & {
+        name.replace(f"from_rgb{net.resolution}", "from_rgb") for name in judge.new
+    }
+    if unlearnt:
+        why = "holds no discriminator" if not source.critic else "has none such"
+        raise ConfigError(
+            f"--freeze-d {trainer.config.freeze_d} would freeze layers that have learnt nothing: "
+            f"{source.name} {why}.",
+            hint="Leave --freeze-d out, or start from a run folder of the same --critic and size.",
+        )
+    lines = [f"From {source.name} ({source.kimg:g} kimg)", taken.told("generator")]
+    lines.append(judge.told("discriminator") if judge.any else "discriminator: begins anew.")
+    return [*lines, *told_tags(source.vocabulary, vocabulary)]
+
+
+def told_tags(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Which tags were found by name, which are new, and which are no longer asked for."""
+    if not old or not new:
+        return []
+    known = [name for name in new if name in set(old)]
+    lines = [f"tags: {len(known)} of {len(new)} known to it"]
+    fresh = [name for name in new if name not in set(old)]
+    gone = [name for name in old if name not in set(new)]
+    if fresh:
+        lines[0] += f"; new: {listed(fresh)}"
+    if gone:
+        lines[0] += f"; left out: {listed(gone)}"
+    return [lines[0] + "."]
