@@ -95,7 +95,7 @@ def test_step_reports_losses_and_moves_both_networks(make_trainer: Make) -> None
     before_g = [p.detach().clone() for p in trainer.g.parameters()]
     before_d = [p.detach().clone() for p in trainer.d.parameters()]
     losses = trainer.step()
-    assert set(losses) == {"d", "g", "r1"}
+    assert set(losses) == {"d", "g", "r1", "real", "fake", "rt"}
     assert trainer.seen == CONFIG.batch
     assert set(trainer.step()) == {"d", "g"}  # R1 is lazy
     moved_g = [not torch.equal(a, b) for a, b in zip(before_g, trainer.g.parameters(), strict=True)]

@@ -22,7 +22,7 @@ from kaogen.training.checkpoint import flatten_optimizer, restore_optimizer
 from kaogen.training.config import TrainConfig
 from kaogen.training.draws import Asked, Data, Draws
 from kaogen.training.freeze import first_layers
-from kaogen.training.losses import LOSSES, TagLayout, tag_loss
+from kaogen.training.losses import LOSSES, TagLayout, mean_score, tag_loss
 from kaogen.training.phases import Step, phases
 from kaogen.training.schedule import label_share, lr_share
 from kaogen.training.workers import ALONE, Workers
@@ -207,10 +207,11 @@ class Trainer:
         detached = [f.detach() for f in step.fake_features]
         fake = self.d.score(detached, step.fake_labels, self.dtype)
         told = self.update("d", step, self.loss.d(real, fake))
+        leaning = lean(real, fake, self.loss.relative)
+        told |= {"real": mean_score(real), "fake": mean_score(fake), "rt": float(leaning)}
         if self.adapts:
-            leaning = self.workers.mean(lean(real, fake, self.loss.relative))
-            self.adaptive.see(float(leaning))
-            told |= {"p": self.adaptive.p, "rt": self.adaptive.rt}
+            self.adaptive.see(float(self.workers.mean(leaning)))
+            told["p"] = self.adaptive.p
         return told
 
     def train_g(self, step: Step) -> dict[str, float]:

@@ -20,6 +20,11 @@ def mean_over_heads(terms: Sequence[Tensor]) -> Tensor:
     return torch.stack([t.mean() for t in terms]).mean()
 
 
+def mean_score(scores: Scores) -> float:
+    """`mean_over_heads` as a number, to be told."""
+    return float(mean_over_heads([s.detach() for s in scores]))
+
+
 def d_nonsaturating(real: Scores, fake: Scores) -> Tensor:
     """softplus(-D(x)) + softplus(D(G(z))) (Goodfellow et al. 2014)."""
     return mean_over_heads([F.softplus(-s) for s in real]) + mean_over_heads(
