@@ -30,6 +30,7 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
     ("lr_hold", "--lr-hold", float, "Share of --kimg before the learning rate falls."),
     ("lr_final", "--lr-final", float, "What is left of the learning rate at --kimg."),
     ("freeze_d", "--freeze-d", int, "Layers of the discriminator not to train, from the picture."),
+    ("d_first_kimg", "--d-first", float, "kimg from which D alone learns; for --init-from."),
     ("tag_weight", "--tag-weight", float, "Weight of the tagger's verdict; needs features."),
     ("tag_dropout", "--tag-dropout", float, "Share of rows that forget some of their tags."),
     ("balance", "--balance", float, "0: rows evenly; 1: rows with rare tags up to 4 times."),

@@ -47,6 +47,7 @@ class TrainConfig:
         mixing: probability that a fake takes its later styles from a second latent.
         freeze_d: layers of the discriminator, from the picture on, that are not trained
             (Freeze-D, for fine-tuning; ADA counts the same layers).
+        d_first_kimg: thousands of images from which D alone learns, at the start.
         tag_dropout: share of rows, real and asked for, that forget some of their tags.
         uncond_kimg, blend_kimg: labels count for nothing until `uncond_kimg`, and from there
             on grow to their whole weight in `blend_kimg` (Shahbazi et al. 2022).
@@ -92,6 +93,7 @@ class TrainConfig:
     path_shrink: int = 2
     mixing: float = 0.0
     freeze_d: int = 0
+    d_first_kimg: float = 0.0
     tag_dropout: float = 0.0
     uncond_kimg: float = 0.0
     blend_kimg: float = 0.0
@@ -143,7 +145,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 1 or more.")
         for name in (
             *("r1_gamma", "r2_gamma", "gp_weight", "path_weight", "freeze_d", "tag_weight"),
-            *("uncond_kimg", "blend_kimg", "ada_target"),
+            *("uncond_kimg", "blend_kimg", "ada_target", "d_first_kimg"),
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 0 or more.")

@@ -24,7 +24,7 @@ from kaogen.training.draws import Asked, Data, Draws
 from kaogen.training.freeze import first_layers
 from kaogen.training.losses import LOSSES, TagLayout, mean_score, tag_loss
 from kaogen.training.phases import Step, phases
-from kaogen.training.schedule import label_share, lr_share
+from kaogen.training.schedule import g_lr_share, label_share, lr_share
 from kaogen.training.workers import ALONE, Workers
 
 __all__ = ["Critic", "Data", "Trainer", "pick_dtype"]
@@ -124,7 +124,7 @@ class Trainer:
         from D's new opinion. That saves a whole pass of the generator and of the frozen trunk.
         """
         share = lr_share(self.config, self.seen)
-        self.opt_g.param_groups[0]["lr"] = self.config.lr_g * share
+        self.opt_g.param_groups[0]["lr"] = self.config.lr_g * g_lr_share(self.config, self.seen)
         self.opt_d.param_groups[0]["lr"] = self.config.lr_d * share
         step = self.draw()
         losses = self.train_d(step)

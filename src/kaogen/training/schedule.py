@@ -33,6 +33,15 @@ def lr_share(config: TrainConfig, seen: int) -> float:
     return max(config.lr_final, 0.5 ** min(halvings, 1 + math.floor(t * halvings)))
 
 
+def g_lr_share(config: TrainConfig, seen: int) -> float:
+    """The same for G, which waits until D has seen `d_first_kimg`.
+
+    A generator from a model file meets a discriminator that knows nothing: what it would learn
+    from its first opinions would only undo what it can.
+    """
+    return lr_share(config, seen) if seen >= config.d_first_kimg * 1000 else 0.0
+
+
 def label_share(config: TrainConfig, seen: int) -> float:
     """How much labels count after `seen` images: 0 while unconditional, 1 in the end.
 
