@@ -20,8 +20,9 @@ from kaogen.nets.config import NetConfig, preset
 from kaogen.nets.discriminator import Discriminator
 from kaogen.nets.generator import Generator
 from kaogen.training.config import RECIPES, TrainConfig, r1_gamma
+from kaogen.training.inputs import load_data, vocabulary_of
 from kaogen.training.loop import Data, Trainer
-from kaogen.training.run import load_data, tagger_layout, vocabulary_of
+from kaogen.training.run import tagger_layout
 from peers_dcgan import Dcgan, DcganGenerator, parameters
 
 PRESET = "tiny64"

@@ -15,7 +15,8 @@ from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError
 from kaogen.tags import PAPER, Vocabulary
 from kaogen.training import checkpoint
-from kaogen.training.run import Run, Tick, vocabulary_of
+from kaogen.training.inputs import vocabulary_of
+from kaogen.training.run import Run, Tick
 from training.conftest import CONFIG, NET
 
 TINY = replace(CONFIG, kimg=0.032, tick_kimg=0.016)
@@ -99,16 +100,6 @@ def test_a_run_of_an_older_kaogen_goes_on(archive: Archive, tmp_path: Path) -> N
     again = Run(tmp_path, archive, QUIET, falling)
     assert again.trainer.seen == 32
     assert again.train(told)
-
-
-def test_init_from_copies_what_fits(archive: Archive, tmp_path: Path) -> None:
-    first = Run(tmp_path / "a", archive, QUIET, TINY)
-    first.train(told)
-    wider = Run(tmp_path / "b", archive, QUIET.with_(channels={4: 8, 8: 8, 16: 4}), TINY)
-    copied, count = wider.init_from(tmp_path / "a")
-    assert 0 < copied < count
-    theirs = first.trainer.g.state_dict()["mapping.dense0.weight"]
-    assert torch.equal(wider.trainer.g.state_dict()["mapping.dense0.weight"], theirs)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from kaogen.cli.train_options import with_options
 from kaogen.data.archives.archive import Archive
 from kaogen.nets.config import NetConfig
 from kaogen.nets.config import preset as preset_named
+from kaogen.training import checkpoint
 from kaogen.training.config import RECIPES, TrainConfig, r1_gamma, with_loss
 from kaogen.training.run import Run, Tick
+from kaogen.training.transfer import Source
 
 
 @with_options
@@ -36,7 +38,8 @@ def command(
     ] = None,
     conditioning: Annotated[str | None, typer.Option(help="paper or embed.")] = None,
     init_from: Annotated[
-        Path | None, typer.Option(help="Run or checkpoint whose generator to start from.")
+        Path | None,
+        typer.Option(help="Run, checkpoint or model file (.kaogen) to start from, of any size."),
     ] = None,
     unconditional: Annotated[bool, typer.Option(help="Ignore the labels.")] = False,
     tick: Annotated[float, typer.Option(help="kimg between two grids and checkpoints.")] = 4.0,
@@ -74,11 +77,12 @@ def command(
             config = replace(config, lr_g=lr, lr_d=lr)
         config = with_chosen(config, net, chosen)
         console = Console(stderr=True, quiet=not workers.first)
+        data = Archive.open(archive)
+        source = workers.from_first(lambda: ancestor(init_from, out))
         console.print(f"Reading {archive} ...")
-        run = Run(out, Archive.open(archive), net, config, workers, place)
-        if init_from:
-            copied, count = run.init_from(init_from)
-            console.print(f"From {init_from}: {copied} of the generator's {count} tensors.")
+        run = Run(out, data, net, config, workers, place, source)
+        for line in run.told:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"{preset}: {len(run.trainer.data.images):,} faces, {len(run.vocabulary)} tags, "
         f"activations in {str(run.trainer.dtype).removeprefix('torch.')}, "
@@ -97,6 +101,15 @@ def command(
     workers.part()
     if not finished:
         raise typer.Exit(130)
+
+
+def ancestor(path: Path | None, out: Path) -> Source | None:
+    """What `--init-from` names; a run that has begun needs it no more and only compares."""
+    if path is None or (checkpoint.listing(out) and not path.exists()):
+        return None
+    from kaogen.interop.ancestor import source_of
+
+    return source_of(path)
 
 
 def settings(

@@ -7,25 +7,26 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from kaogen.data.archives.archive import Archive
 from kaogen.errors import ConfigError, TrainingError
 from kaogen.nets.build import build_critic, trunk_path
 from kaogen.nets.config import NetConfig
-from kaogen.tags import PAPER
 from kaogen.training import checkpoint
 from kaogen.training.config import TrainConfig
+from kaogen.training.health import Trouble
 from kaogen.training.identity import MAY_CHANGE, as_now, difference
-from kaogen.training.loop import Data, Trainer
+from kaogen.training.inputs import check_data, check_room, load_data, notes, vocabulary_of
+from kaogen.training.loop import Trainer
 from kaogen.training.losses import TagLayout, layout_of
 from kaogen.training.report import Reporter
 from kaogen.training.ticks import Stop, Window
+from kaogen.training.transfer import Source, start_from
 from kaogen.training.workers import ALONE, Workers
 
 KEEP = 2  # checkpoints; the one before the newest is the way back from a bad disk
@@ -41,6 +42,7 @@ class Tick:
         rate: images a second since the last tick.
         losses: means since the last tick.
         saved: the checkpoint that was just written, or None.
+        troubles: what was wrong at the last tick.
 
     """
 
@@ -49,26 +51,7 @@ class Tick:
     rate: float
     losses: dict[str, float]
     saved: Path | None
-
-
-def load_data(archive: Archive, net: NetConfig) -> Data:
-    """Decode the whole archive; ConfigError where it does not fit the networks."""
-    labels = archive.labels
-    count = len(archive)
-    if archive.resolution != net.shape(net.resolution):
-        h, w = archive.resolution
-        raise ConfigError(
-            f"{archive.path}: its pictures are {w} x {h}, "
-            f"the preset makes {net.width} x {net.resolution}.",
-            hint=f"Prepare it with --size {net.resolution}, or choose another --preset.",
-        )
-    if net.num_tags and labels is None:
-        raise ConfigError(
-            f"{archive.path} has no labels, but the networks take {net.num_tags} tags.",
-            hint="Prepare it with --tags or --tagger, or train with --unconditional.",
-        )
-    kept = np.zeros((count, 0), np.float32) if labels is None or not net.num_tags else labels
-    return Data(archive.pixels(), (kept > 0.5).astype(np.float32))
+    troubles: list[Trouble] = field(default_factory=list)
 
 
 class Run:
@@ -82,9 +65,14 @@ class Run:
         config: how to train.
         workers: who trains it together; all make the same Run, rank 0 reads and writes the folder.
         device: where to compute.
+        source: a model to start from; a run that has a checkpoint goes on instead.
+
+    Attributes:
+        told: a few lines about the data and about what came of the source.
+        ancestors: what it started from, the nearest first.
 
     Raises:
-        ConfigError: the folder holds a run of other settings or other data.
+        ConfigError: the folder holds a run of other settings or other data, or from elsewhere.
 
     """
 
@@ -96,7 +84,9 @@ class Run:
         config: TrainConfig,
         workers: Workers = ALONE,
         device: torch.device | None = None,
+        source: Source | None = None,
     ) -> None:
+        check_data(archive, net)
         self.folder, self.archive = folder, archive
         self.workers, self.device = workers, device
         if net.num_tags and archive.labels is not None:
@@ -109,12 +99,15 @@ class Run:
             self.check_ranks("data sets or settings", json.dumps(self.identity()).encode())
         torch.manual_seed(config.seed)
         self.trainer = self.build_trainer()
+        self.told = notes(self.trainer.data, self.vocabulary)
+        self.minutes, self.ancestors = 0.0, list[dict[str, Any]]()
+        self.troubles: list[Trouble] = []
+        if not self.resume(source) and source is not None:
+            self.told += start_from(self.trainer, source, self.vocabulary, self.identity()["trunk"])
+            self.ancestors = source.line()
         # Only now, so that a start that was refused leaves no run behind.
         self.write_settings()
-        self.minutes = 0.0
-        self.resume()
-        labels = torch.from_numpy(self.trainer.data.labels)
-        self.reporter = Reporter(folder, labels, net.z_dim, config.seed)
+        self.reporter = Reporter(folder, self.trainer, self.vocabulary)
 
     def identity(self) -> dict[str, Any]:
         """What must not change between two starts of a run; see MAY_CHANGE for what may."""
@@ -161,40 +154,26 @@ class Run:
             self.net, self.config, data, critic, layout, device=self.device, workers=self.workers
         )
 
-    def resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one."""
+    def resume(self, source: Source | None) -> bool:
+        """Go on from the newest checkpoint, if there is one, and say whether there was."""
         found = self.workers.from_first(self.newest)
-        if found is not None:
-            tensors, meta = found
-            self.trainer.restore(tensors, meta["seen"])
-            self.minutes = float(meta["minutes"])
+        if found is None:
+            return False
+        tensors, meta = found
+        self.trainer.restore(tensors, meta["seen"])
+        self.minutes, self.ancestors = float(meta["minutes"]), meta.get("from", [])
+        if source is not None and source.line()[0] not in self.ancestors[:1]:
+            began = f"from {self.ancestors[0]['name']}" if self.ancestors else "from nothing"
+            raise ConfigError(
+                f"{self.folder} holds a run that began {began}, not from this {source.name}.",
+                hint="Leave --init-from out to go on, or give another --out to start anew.",
+            )
+        return True
 
     def newest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """The newest checkpoint's tensors and state."""
         found = checkpoint.listing(self.folder)
         return checkpoint.load(found[-1]) if found else None
-
-    def init_from(self, path: Path) -> tuple[int, int]:
-        """Copy the generator's tensors that fit by name and shape from another run.
-
-        Returns:
-            How many tensors were copied, and how many the generator has. A run that already
-            has a checkpoint is left as it is: (0, n).
-
-        """
-        own = self.trainer.g.state_dict()
-        if self.trainer.seen:
-            return 0, len(own)
-        tensors, meta = checkpoint.load(checkpoint.latest(path))
-        copied = 0
-        for part, module in (("g.", self.trainer.g), ("ema.", self.trainer.ema)):
-            given = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
-            target = module.state_dict()
-            fitting = {k: v for k, v in given.items() if k in target and v.shape == target[k].shape}
-            module.load_state_dict({**target, **fitting})
-            copied = len(fitting)
-        self.minutes = float(meta["minutes"])
-        return copied, len(own)
 
     def save(self) -> Path:
         """Commit a checkpoint and forget the oldest."""
@@ -203,6 +182,8 @@ class Run:
             "minutes": round(self.minutes, 2),
             "data": self.archive.path.name,
         }
+        if self.ancestors:
+            meta["from"] = self.ancestors
         path = checkpoint.save(self.folder, self.trainer.seen, self.trainer.tensors(), meta)
         checkpoint.prune(self.folder, KEEP)
         return path
@@ -230,30 +211,43 @@ class Run:
                 due = trainer.seen % tick < batch or trainer.seen >= total
                 saved = self.finish(window) if due else None
                 means = window.losses.means()
-                tell(Tick(trainer.seen, total, window.rate(trainer.seen), means, saved))
+                rate = window.rate(trainer.seen)
+                tell(Tick(trainer.seen, total, rate, means, saved, self.troubles))
                 if due:
                     window = Window(trainer.seen)
             # The wish to stop may come at any moment, so what it left unsaved is saved here.
             if trainer.seen > window.since:
-                self.finish(window)
+                self.finish(window, hurry=True)
+            with self.workers.together():
+                if self.workers.first:
+                    with self.written():
+                        self.reporter.close()
         return trainer.seen >= total
 
     def report_start(self) -> None:
         """What is told before the first step."""
         trainer = self.trainer
-        changeable = {k: v for k, v in self.config.to_dict().items() if k in MAY_CHANGE}
+        learnt = sum(p.numel() for p in (*trainer.g.parameters(), *trainer.d_learns))
+        coming = max(1, KEEP + 1 - len(checkpoint.listing(self.folder)))
+        check_room(self.folder, trainer.tensors(), learnt, coming)
+        if self.ancestors and trainer.seen == 0:
+            self.save()  # from here on the run needs its ancestor's file no more
+        told = {**self.identity(), "train": self.config.to_dict(), "data": str(self.archive.path)}
         with self.written():
-            self.reporter.line(start=trainer.seen, **changeable)
-            if trainer.seen == 0:
-                self.reporter.grid(trainer.ema, 0, trainer.device)
+            self.reporter.start(told)
 
-    def finish(self, window: Window) -> Path | None:
-        """Close a tick: checkpoint, progress line, grid; in this order, for the first is dear.
+    def finish(self, window: Window, *, hurry: bool = False) -> Path | None:
+        """Close a tick: checkpoint, then what a person sees; in this order, for the first is dear.
+
+        Args:
+            window: the tick.
+            hurry: measure nothing: someone waits for the end.
 
         Returns:
             The checkpoint; None on the ranks that do not write.
 
         """
+        rate = window.rate(self.trainer.seen)
         self.minutes += window.seconds() / 60
         self.check_ranks("weights", checkpoint.digest(self.trainer.tensors()))
         path = None
@@ -261,15 +255,9 @@ class Run:
             if self.workers.first:
                 path = self.save()
                 with self.written():
-                    self.report(window)
+                    means = window.losses.means()
+                    self.troubles = self.reporter.tick(rate, self.minutes, means, hurry=hurry)
         return path
-
-    def report(self, window: Window) -> None:
-        """A tick's progress line and grid."""
-        trainer = self.trainer
-        rate = round(window.rate(trainer.seen), 2)
-        self.reporter.line(seen=trainer.seen, rate=rate, **window.losses.rounded())
-        self.reporter.grid(trainer.ema, trainer.seen, trainer.device)
 
     @contextmanager
     def written(self) -> Iterator[None]:
@@ -293,18 +281,6 @@ class Run:
                 f"Rank {other} has other {what} than rank 0.",
                 hint="Start every rank with the same command, data and version of kaogen.",
             )
-
-
-def vocabulary_of(archive: Archive, count: int) -> list[str]:
-    """Names of the label's columns; neutral ones where the data set does not say.
-
-    59 columns without names are taken for the paper's tags, in the paper's order.
-    """
-    if archive.vocabulary is not None:
-        return list(archive.vocabulary.names)[:count]
-    if count == len(PAPER):
-        return list(PAPER.names)
-    return [f"class {i}" for i in range(count)]
 
 
 def tagger_layout(vocabulary: list[str]) -> TagLayout:
