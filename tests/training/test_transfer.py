@@ -10,7 +10,8 @@ from kaogen.nets.discriminator import Discriminator
 from kaogen.nets.generator import Generator
 from kaogen.nets.ops import upsample2
 from kaogen.nets.tagger import TaggerNet
-from kaogen.training.transfer import Source, Taken, transfer_critic, transfer_generator
+from kaogen.training.adapt import Taken
+from kaogen.training.transfer import Source, transfer_critic, transfer_generator
 from training.conftest import NET
 
 TAGS = ("pink hair", "blue hair", "smile", "glasses")
