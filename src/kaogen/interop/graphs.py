@@ -8,114 +8,32 @@ it stands in torch, with gains multiplied at run time. Here
   and demodulation (eq. 3) is a matrix product of s^2 with the constant sums of w^2;
 - the activation's sqrt(2) is folded into the demodulation, the biases and the noise;
 - a noise map is a constant, times its strength;
-- weights are stored as fp16 and cast to fp32, which onnxruntime does once, at load.
-
-Only plain operators of opset 18, so that onnxruntime-web runs the same files.
+- a convolution has the form that onnxruntime runs fastest at its size (convolutions.py).
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
+from kaogen.interop.convolutions import conv3x3, conv3x3_up, upsample
+from kaogen.interop.graph import Graph, Storage
 from kaogen.nets.config import NetConfig
 
 Floats = npt.NDArray[np.float32]
 State = Mapping[str, Floats]
 
-OPSET = 18
-IR_VERSION = 9
 SLOPE = 0.2
 EPS = 1e-8
 SQRT2 = math.sqrt(2.0)
-# The [1,3,3,1] filter along one axis, summing to 1.
-TAPS = np.array([1, 3, 3, 1], np.float32) / 8
 
 
-class Graph:
-    """A graph under construction: nodes are appended, names are handed back."""
-
-    def __init__(self, half: bool = True) -> None:
-        self.nodes: list[Any] = []
-        self.stores_half = half
-        self.constants: list[Any] = []
-        self._known: dict[str, str] = {}
-
-    def add(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
-        """Append a node with one output and return the output's name."""
-        name = out or f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def exact(self, name: str, value: npt.ArrayLike, dtype: Any = np.float32) -> str:
-        """Add a constant at full precision (biases, scalars, indices)."""
-        if name not in self._known:
-            array = np.ascontiguousarray(value, dtype=dtype)
-            self.constants.append(numpy_helper.from_array(array, name))
-            self._known[name] = name
-        return self._known[name]
-
-    def weight(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a large constant: stored as fp16 where that was asked for, and used as fp32."""
-        if not self.stores_half:
-            return self.exact(name, value)
-        return self.half(name, value)
-
-    def byte_weight(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a large constant stored as int8 with one scale per first axis, used as fp32.
-
-        Cast and Mul rather than DequantizeLinear: onnxruntime folds the two at load, and keeps
-        the third for quantised kernels that this is not meant for.
-        """
-        if name not in self._known:
-            axes = tuple(range(1, value.ndim))
-            scale = np.abs(value).max(axis=axes, keepdims=True).clip(1e-12) / 127
-            scale = scale.astype(np.float16).clip(6e-8).astype(np.float32)
-            stored = np.rint(value / scale).clip(-127, 127).astype(np.int8)
-            self.constants.append(numpy_helper.from_array(stored, f"{name}.byte"))
-            whole = self.add("Cast", f"{name}.byte", to=TensorProto.FLOAT)
-            half = numpy_helper.from_array(scale.astype(np.float16), f"{name}.scale")
-            self.constants.append(half)
-            times = self.add("Cast", f"{name}.scale", to=TensorProto.FLOAT)
-            self._known[name] = self.add("Mul", whole, times, out=name)
-        return self._known[name]
-
-    def half(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a constant stored as fp16, used as fp32, whatever the graph's own choice."""
-        if name not in self._known:
-            stored = np.clip(value, -65504, 65504).astype(np.float16)
-            self.constants.append(numpy_helper.from_array(stored, f"{name}.half"))
-            self._known[name] = self.add("Cast", f"{name}.half", out=name, to=TensorProto.FLOAT)
-        return self._known[name]
-
-    def model(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bytes:
-        """Close the graph: input and output names with their shapes -> the file's bytes."""
-        graph = helper.make_graph(
-            self.nodes,
-            "kaogen",
-            [_value(name, shape) for name, shape in inputs.items()],
-            [_value(name, shape) for name, shape in outputs.items()],
-            initializer=self.constants,
-        )
-        model = helper.make_model(
-            graph,
-            producer_name="kaogen",
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-        )
-        onnx.checker.check_model(model, full_check=True)
-        # Deterministic, so that the same weights make the same file and the same model id.
-        data: bytes = model.SerializeToString(deterministic=True)
-        return data
-
-
-def mapping_graph(cfg: NetConfig, state: State, half: bool = True) -> bytes:
+def mapping_graph(cfg: NetConfig, state: State, storage: Storage = "fp16") -> bytes:
     """z [n, z_dim], labels [n, L] -> w [n, w_dim]; `state` is the Generator's state dict."""
-    g = Graph(half)
+    g = Graph(storage)
     if cfg.conditioning == "paper":
         table = g.weight("label_concat", state["mapping.label_concat"])
         both = g.add("Concat", "z", g.add("MatMul", "labels", table), axis=1)
@@ -140,9 +58,9 @@ def mapping_graph(cfg: NetConfig, state: State, half: bool = True) -> bytes:
     return g.model({"z": ["n", cfg.z_dim], "labels": ["n", cfg.num_tags]}, {"w": ["n", cfg.w_dim]})
 
 
-def synthesis_graph(cfg: NetConfig, state: State, half: bool = True) -> bytes:
+def synthesis_graph(cfg: NetConfig, state: State, storage: Storage = "fp16") -> bytes:
     """ws [1, num_ws, w_dim] -> image [1, C, H, W]; `state` is the Generator's state dict."""
-    g = Graph(half)
+    g = Graph(storage)
     slots = [
         g.add("Gather", "ws", g.exact(f"slot{i}", i, np.int64), axis=1) for i in range(cfg.num_ws)
     ]
@@ -152,15 +70,16 @@ def synthesis_graph(cfg: NetConfig, state: State, half: bool = True) -> bytes:
     for size in cfg.sizes:
         block = f"b{size}"
         if size == cfg.base:
-            x = net.styled_conv(x, slots[slot], f"{block}.conv")
+            x = net.styled_conv(x, slots[slot], f"{block}.conv", cfg.shape(size))
         else:
-            x = net.styled_conv(x, slots[slot], f"{block}.conv0_up", up=True)
+            half = cfg.shape(size // 2)
+            x = net.styled_conv(x, slots[slot], f"{block}.conv0_up", half, up=True)
             slot += 1
-            x = net.styled_conv(x, slots[slot], f"{block}.conv1")
+            x = net.styled_conv(x, slots[slot], f"{block}.conv1", cfg.shape(size))
         slot += 1
         # ToRGB's slot is the one that the next block's first convolution uses as well.
         part = net.to_rgb(x, slots[slot], f"{block}.to_rgb")
-        rgb = g.add("Add", net.upsample(rgb), part) if rgb else part
+        rgb = g.add("Add", upsample(g, rgb, cfg.img_channels), part) if rgb else part
     g.add("Identity", rgb, out="image")
     image = [1, cfg.img_channels, *cfg.shape(cfg.resolution)]
     return g.model({"ws": [1, cfg.num_ws, cfg.w_dim]}, {"image": image})
@@ -174,19 +93,16 @@ class _Synthesis:
         self.cfg = cfg
         self.state = state
 
-    def styled_conv(self, x: str, w: str, layer: str, up: bool = False) -> str:
-        """Modulated 3x3 convolution, demodulated, with noise, bias and leaky ReLU."""
+    def styled_conv(
+        self, x: str, w: str, layer: str, shape: tuple[int, int], up: bool = False
+    ) -> str:
+        """Modulated 3x3 convolution of [1, I, *shape], with all that follows it."""
         g = self.g
-        raw = self._weight(layer)  # [O, I, 3, 3]
+        weight = self._weight(layer)  # [O, I, 3, 3]
         styles = self._styles(w, layer)  # [1, I]
         x = g.add("Mul", x, self._plane(styles))
-        if up:
-            kernel = raw[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-            x = g.add("ConvTranspose", x, g.weight(f"{layer}.weight", kernel), strides=[2, 2])
-            x = self._blur(x, channels=raw.shape[0])
-        else:
-            x = g.add("Conv", x, g.weight(f"{layer}.weight", raw), pads=[1, 1, 1, 1])
-        x = g.add("Mul", x, self._plane(self._demodulation(styles, raw, layer)))
+        x = (conv3x3_up if up else conv3x3)(g, x, layer, weight, shape)
+        x = g.add("Mul", x, self._plane(self._demodulation(styles, weight, layer)))
         if f"synthesis.{layer}.noise_const" in self.state:
             noise = self.state[f"synthesis.{layer}.noise_const"]
             noise = noise * self.state[f"synthesis.{layer}.noise_strength"] * SQRT2
@@ -203,21 +119,6 @@ class _Synthesis:
         return g.add(
             "Conv", x, weight, g.exact(f"{layer}.bias", self.state[f"synthesis.{layer}.bias"])
         )
-
-    def upsample(self, rgb: str) -> str:
-        """Twice the size by the [1,3,3,1] filter with gain 4, channel by channel."""
-        channels = self.cfg.img_channels
-        kernel = np.tile(np.outer(TAPS, TAPS) * 4, (channels, 1, 1, 1))
-        weight = self.g.exact("upsample", kernel)
-        return self.g.add(
-            "ConvTranspose", rgb, weight, strides=[2, 2], pads=[1, 1, 1, 1], group=channels
-        )
-
-    def _blur(self, x: str, channels: int) -> str:
-        """[N, C, 2H+1, 2W+1] -> [N, C, 2H, 2W] by the [1,3,3,1] filter with gain 4."""
-        kernel = np.tile(np.outer(TAPS, TAPS) * 4, (channels, 1, 1, 1))
-        weight = self.g.weight(f"blur{channels}", kernel)
-        return self.g.add("Conv", x, weight, pads=[1, 1, 1, 1], group=channels)
 
     def _weight(self, layer: str) -> Floats:
         """Times the equalised learning rate's gain, 1 / sqrt(fan in)."""
@@ -250,7 +151,3 @@ def _pixel_norm(g: Graph, x: str) -> str:
     """x / sqrt(mean(x^2) + eps) along the last axis."""
     mean = g.add("ReduceMean", g.add("Mul", x, x), g.exact("last", [-1], np.int64), keepdims=1)
     return g.add("Div", x, g.add("Sqrt", g.add("Add", mean, g.exact("norm_eps", EPS))))
-
-
-def _value(name: str, shape: list[Any]) -> Any:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

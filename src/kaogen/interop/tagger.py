@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from kaogen.interop.graphs import Graph
+from kaogen.interop.graph import Graph
 from kaogen.nets.efficientnet import Block, EfficientNetLite, Unit
 from kaogen.nets.tagger import TaggerNet, fold_norms, units
 from kaogen.training.tagger import TaggerNetwork, TwoTaggers
