@@ -18,6 +18,7 @@ from kaogen.nets.ops import (
     Kernel,
     modulated_rgb,
     pixel_norm,
+    random_kernel,
     styled_conv,
     upsample2,
 )
@@ -95,7 +96,7 @@ class StyledConv(nn.Module):
         up: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.weight = random_kernel(out_channels, in_channels, 3)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = Dense(cfg.w_dim, in_channels, bias_init=1.0)
         self.weight_gain = 1.0 / math.sqrt(9 * in_channels)
@@ -111,7 +112,9 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """[N, I, H, W], [N, w_dim] -> [N, O, *shape]."""
         plane = self.noise_map(x, noise) if self.use_noise and noise != "none" else None
-        return styled_conv(x, self.kernel(x.dtype), self.affine(w), self.bias, plane)
+        # The learning-rate gain goes into the styles: they are smaller than the kernel.
+        styles = self.affine(w) * self.weight_gain
+        return styled_conv(x, self.kernel(x.dtype), styles, self.bias, plane)
 
     def kernel(self, dtype: torch.dtype) -> Kernel:
         """The weights, prepared for one type; kept from one picture to the next.
@@ -120,10 +123,10 @@ class StyledConv(nn.Module):
         once, and again whenever the parameter has changed.
         """
         if torch.is_grad_enabled() or self.weight.is_inference():
-            return Kernel.of(self.weight * self.weight_gain, dtype, self.up)
+            return Kernel.of(self.weight, dtype, self.up)
         key = (dtype, self.weight.device, self.weight.data_ptr(), self.weight._version)
         if self._kernel is None or self._kernel[0] != key:
-            self._kernel = key, Kernel.of(self.weight * self.weight_gain, dtype, self.up)
+            self._kernel = key, Kernel.of(self.weight, dtype, self.up)
         return self._kernel[1]
 
     def noise_map(self, x: Tensor, noise: Noise) -> Tensor:
@@ -139,7 +142,7 @@ class ToRGB(nn.Module):
 
     def __init__(self, in_channels: int, cfg: NetConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(cfg.img_channels, in_channels, 1, 1))
+        self.weight = random_kernel(cfg.img_channels, in_channels, 1)
         self.bias = nn.Parameter(torch.zeros(cfg.img_channels))
         self.affine = Dense(cfg.w_dim, in_channels, bias_init=1.0)
         self.weight_gain = 1.0 / math.sqrt(in_channels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
@@ -53,6 +54,12 @@ class Dense(nn.Module):
         return F.leaky_relu(y, LRELU_SLOPE) * SQRT2 if self.activate else y
 
 
+def random_kernel(out_channels: int, in_channels: int, size: int) -> nn.Parameter:
+    """N(0, 1), [O, I, k, k], with channels last: as the convolution wants it, without a copy."""
+    weight = torch.randn(out_channels, in_channels, size, size)
+    return nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+
+
 class Conv(nn.Module):
     """Plain convolution of the discriminator, with equalised learning rate.
 
@@ -78,7 +85,7 @@ class Conv(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.weight = random_kernel(out_channels, in_channels, kernel)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.weight_gain = 1.0 / math.sqrt(in_channels * kernel**2)
         self.gain = gain * (SQRT2 if activate else 1.0)
@@ -87,7 +94,8 @@ class Conv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, I, H, W] -> [N, O, H / down, W / down]."""
         # Leaky ReLU is positively homogeneous, so its gain goes into weight and bias.
-        weight = (self.weight * (self.weight_gain * self.gain)).to(x.dtype)
+        weight = self.weight * (self.weight_gain * self.gain)
+        weight = weight.to(x.dtype, memory_format=torch.channels_last)
         bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
         if self.down == 2 and self.kernel == 1:
             y = F.conv2d(blur(x, (1, 1), stride=2), weight, bias)
@@ -103,19 +111,63 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps)
 
 
-def blur(
-    x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1, bias: Tensor | None = None
-) -> Tensor:
-    """[1,3,3,1] / 8 along both axes, zero-padded by `pad` before and after.
+class _Blur(torch.autograd.Function):
+    """Depthwise filter; its gradient is the same filter again, which is symmetric.
+
+    oneDNN's own gradient of a depthwise convolution takes five times as long as the convolution,
+    forty times where that has a stride.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pad: tuple[int, int], gain: float, stride: int) -> Tensor:
+        ctx.pad, ctx.gain, ctx.stride = pad, gain, stride
+        ctx.size = [x.shape[2] + sum(pad) - 3, x.shape[3] + sum(pad) - 3]
+        taps = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
+        kernel = (torch.outer(taps, taps) * gain).expand(x.shape[1], 1, 4, 4)
+        if pad[0] != pad[1]:
+            x, pad = F.pad(x, (pad[0], pad[1], pad[0], pad[1])), (0, 0)
+        return F.conv2d(x, kernel, stride=stride, padding=pad[0], groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        if ctx.stride > 1:
+            shape, last = (*grad.shape[:2], *ctx.size), torch.channels_last
+            stuffed = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=last)
+            stuffed.zero_()
+            stuffed[:, :, :: ctx.stride, :: ctx.stride] = grad
+            grad = stuffed
+        pad = (3 - ctx.pad[0], 3 - ctx.pad[1])
+        return blur(grad, pad, ctx.gain), None, None, None
+
+
+def blur(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
+    """[1,3,3,1] / 8 along both axes, zero-padded by `pad` (0 to 3) before and after.
 
     [N, C, H, W] -> [N, C, H + pad[0] + pad[1] - 3, W + pad[0] + pad[1] - 3], of which `stride`
     keeps every so many pixels; the others are not computed.
     """
-    taps = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
-    kernel = (torch.outer(taps, taps) * gain).expand(x.shape[1], 1, 4, 4)
-    if pad[0] != pad[1]:
-        x, pad = F.pad(x, (pad[0], pad[1], pad[0], pad[1])), (0, 0)
-    return F.conv2d(x, kernel, bias, stride=stride, padding=pad[0], groups=x.shape[1])
+    blurred: Tensor = _Blur.apply(x, pad, gain, stride)  # type: ignore[no-untyped-call]
+    return blurred
+
+
+class _Scale(torch.autograd.Function):
+    """A factor for each picture's channel; the gradients are one pass each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        return x * scale[:, :, None, None]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, scale = ctx.saved_tensors
+        return per_channel(grad, scale), (grad * x).sum(dim=(2, 3))
+
+
+def per_channel(x: Tensor, scale: Tensor) -> Tensor:
+    """[N, C, H, W] times [N, C]."""
+    scaled: Tensor = _Scale.apply(x, scale.to(x.dtype))  # type: ignore[no-untyped-call]
+    return scaled
 
 
 def upsample2(x: Tensor) -> Tensor:
@@ -153,14 +205,13 @@ class Kernel:
 
     @classmethod
     def of(cls, weight: Tensor, dtype: torch.dtype, up: bool = False) -> Kernel:
-        """From [O, I, k, k], already times its learning-rate gain."""
+        """From [O, I, k, k]."""
         energy = at_least_float(weight).square().sum(dim=(2, 3))
         if up:
             # Transposed convolution adds the kernel's mirror image; the correlation that
             # StyleGAN2 means is got by turning the kernel round.
             weight = weight.flip((2, 3)).transpose(0, 1)
-        laid = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-        return cls(laid, energy, up)
+        return cls(weight.to(dtype, memory_format=torch.channels_last), energy, up)
 
     def demodulation(self, styles: Tensor, eps: float = 1e-8) -> Tensor:
         """1 / sqrt(sum over inputs and kernel of (w s)^2): s^2 times the sums of w^2.
@@ -216,12 +267,8 @@ def styled_conv(
         y = kernel.modulated(styles, scale).convolve(x)
         y = y.add_(bias) if noise is None else y.add_(noise).add_(bias)
         return F.leaky_relu_(y, LRELU_SLOPE)
-    y = kernel.convolve(x * styles.to(x.dtype)[:, :, None, None])
-    scale = scale.to(x.dtype)[:, :, None, None]
-    if noise is None:
-        y = torch.addcmul(bias, y, scale)
-    else:
-        y = torch.addcmul(noise, y, scale).add_(bias)
+    y = per_channel(kernel.convolve(per_channel(x, styles)), scale)
+    y = y.add_(bias) if noise is None else y.add_(noise).add_(bias)
     return F.leaky_relu_(y, LRELU_SLOPE)
 
 
