@@ -120,27 +120,24 @@ def _winograd(
     (h, w), (down, across) = shape, (edge // TILE for edge in shape)
     tiles = down * across
 
-    def reshape(value: str, *sizes: int) -> str:
-        return g.add("Reshape", value, g.exact(f"shape{sizes}", sizes, np.int64))
-
     # Of the weights: at load.
     points = g.exact("winograd.kernel", np.kron(KERNEL, KERNEL).T / 24**2)  # [9, 36]
-    u = g.add("MatMul", reshape(kernel, outputs * inputs, 9), points)
-    u = reshape(g.add("Transpose", u, perm=[1, 0]), 36, outputs, inputs)
+    u = g.add("MatMul", g.reshape(kernel, outputs * inputs, 9), points)
+    u = g.reshape(g.add("Transpose", u, perm=[1, 0]), 36, outputs, inputs)
 
     # Each channel is a picture of its own here: one convolution of stride 4 cuts the tiles out and
     # transforms them.
     pairs = np.kron(INPUT, INPUT).reshape(36, 1, 6, 6)
-    v = reshape(x, inputs, 1, h, w)
+    v = g.reshape(x, inputs, 1, h, w)
     v = g.add("Conv", v, g.exact("winograd.input", pairs), strides=[TILE, TILE], pads=[1, 1, 1, 1])
-    v = g.add("Transpose", reshape(v, inputs, 36, tiles), perm=[1, 0, 2])
+    v = g.add("Transpose", g.reshape(v, inputs, 36, tiles), perm=[1, 0, 2])
 
-    m = reshape(g.add("MatMul", u, v), 36, outputs * tiles)
+    m = g.reshape(g.add("MatMul", u, v), 36, outputs * tiles)
     y = g.add("MatMul", g.exact("winograd.result", np.kron(RESULT, RESULT)), m)  # [16, O * tiles]
     # Whole rows of tiles first, single numbers last: the second is onnxruntime's fast transpose.
-    y = g.add("Transpose", reshape(y, TILE**2, outputs * down, across), perm=[1, 0, 2])
-    y = reshape(y, outputs, h, TILE, across)
-    return reshape(g.add("Transpose", y, perm=[0, 1, 3, 2]), 1, outputs, h, w)
+    y = g.add("Transpose", g.reshape(y, TILE**2, outputs * down, across), perm=[1, 0, 2])
+    y = g.reshape(y, outputs, h, TILE, across)
+    return g.reshape(g.add("Transpose", y, perm=[0, 1, 3, 2]), 1, outputs, h, w)
 
 
 def _parities(g: Graph, x: str, kernel: str) -> list[str]:
@@ -165,10 +162,7 @@ def _interleave(g: Graph, parities: list[str], channels: int, shape: tuple[int, 
     """Four of [1, O, H + 1, W + 1] -> [1, O, 2H + 2, 2W + 2]."""
     h, w = (edge + 1 for edge in shape)
 
-    def reshape(value: str, *sizes: int) -> str:
-        return g.add("Reshape", value, g.exact(f"shape{sizes}", sizes, np.int64))
-
-    rows = [reshape(part, channels, h, 1, w) for part in parities]
-    both = reshape(g.add("Concat", *rows, axis=2), channels, h, 2, 2, w)
+    rows = [g.reshape(part, channels, h, 1, w) for part in parities]
+    both = g.reshape(g.add("Concat", *rows, axis=2), channels, h, 2, 2, w)
     y = g.add("Transpose", both, perm=[0, 1, 2, 4, 3])
-    return reshape(y, 1, channels, 2 * h, 2 * w)
+    return g.reshape(y, 1, channels, 2 * h, 2 * w)

@@ -48,6 +48,10 @@ class Graph:
             self._known[name] = name
         return self._known[name]
 
+    def reshape(self, x: str, *shape: int) -> str:
+        """The same numbers in another shape; one -1 is what is left."""
+        return self.add("Reshape", x, self.exact(f"shape{shape}", shape, np.int64))
+
     def kernel(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add a convolution's weights, stored as the graph stores them."""
         if self.storage == "int8":

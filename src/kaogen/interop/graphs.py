@@ -78,7 +78,7 @@ def synthesis_graph(cfg: NetConfig, state: State, storage: Storage = "fp16") -> 
             x = net.styled_conv(x, slots[slot], f"{block}.conv1", cfg.shape(size))
         slot += 1
         # ToRGB's slot is the one that the next block's first convolution uses as well.
-        part = net.to_rgb(x, slots[slot], f"{block}.to_rgb")
+        part = net.to_rgb(x, slots[slot], f"{block}.to_rgb", cfg.shape(size))
         rgb = g.add("Add", upsample(g, rgb, cfg.img_channels), part) if rgb else part
     g.add("Identity", rgb, out="image")
     image = [1, cfg.img_channels, *cfg.shape(cfg.resolution)]
@@ -102,23 +102,39 @@ class _Synthesis:
         styles = self._styles(w, layer)  # [1, I]
         x = g.add("Mul", x, self._plane(styles))
         x = (conv3x3_up if up else conv3x3)(g, x, layer, weight, shape)
-        x = g.add("Mul", x, self._plane(self._demodulation(styles, weight, layer)))
+        bias = g.exact(f"{layer}.bias", self.state[f"synthesis.{layer}.bias"] * SQRT2)
+        x = self._scale_shift(x, self._demodulation(styles, weight, layer), bias, weight.shape[0])
         if f"synthesis.{layer}.noise_const" in self.state:
             noise = self.state[f"synthesis.{layer}.noise_const"]
             noise = noise * self.state[f"synthesis.{layer}.noise_strength"] * SQRT2
             x = g.add("Add", x, g.weight(f"{layer}.noise", noise[None, None]))
-        bias = self.state[f"synthesis.{layer}.bias"] * SQRT2
-        x = g.add("Add", x, g.exact(f"{layer}.bias", bias[None, :, None, None]))
         return g.add("LeakyRelu", x, alpha=SLOPE)
 
-    def to_rgb(self, x: str, w: str, layer: str) -> str:
-        """1x1 modulated convolution with bias, not demodulated."""
+    def to_rgb(self, x: str, w: str, layer: str, shape: tuple[int, int]) -> str:
+        """1x1 modulated convolution of [1, I, *shape] with bias, not demodulated.
+
+        A matrix product with few rows: scaling those is cheaper than scaling all of x.
+        """
+        g, raw = self.g, self._weight(layer)
+        outputs, inputs = raw.shape[:2]
+        weight = g.reshape(g.weight(f"{layer}.weight", raw), outputs, inputs)
+        weight = g.add("Mul", weight, self._styles(w, layer))
+        rgb = g.add("MatMul", weight, g.reshape(x, inputs, math.prod(shape)))
+        bias = self.state[f"synthesis.{layer}.bias"][None, :, None, None]
+        return g.add("Add", g.reshape(rgb, 1, outputs, *shape), g.exact(f"{layer}.bias", bias))
+
+    def _scale_shift(self, x: str, scale: str, shift: str, channels: int) -> str:
+        """[1, C, H, W] times scale [1, C] plus shift [C] in one pass over x.
+
+        That is what batch normalisation does with a mean of 0 and a variance of 1.
+        """
         g = self.g
-        x = g.add("Mul", x, self._plane(self._styles(w, layer)))
-        weight = g.weight(f"{layer}.weight", self._weight(layer))
-        return g.add(
-            "Conv", x, weight, g.exact(f"{layer}.bias", self.state[f"synthesis.{layer}.bias"])
+        mean, variance = (
+            g.exact(f"{name}{channels}", np.full(channels, value))
+            for name, value in (("mean", 0.0), ("variance", 1.0))
         )
+        flat = g.reshape(scale, channels)
+        return g.add("BatchNormalization", x, flat, shift, mean, variance, epsilon=0.0)
 
     def _weight(self, layer: str) -> Floats:
         """Times the equalised learning rate's gain, 1 / sqrt(fan in)."""
@@ -144,7 +160,7 @@ class _Synthesis:
 
     def _plane(self, vector: str) -> str:
         """[1, C] -> [1, C, 1, 1]."""
-        return self.g.add("Reshape", vector, self.g.exact("plane", [1, -1, 1, 1], np.int64))
+        return self.g.reshape(vector, 1, -1, 1, 1)
 
 
 def _pixel_norm(g: Graph, x: str) -> str:
