@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kaogen.cli.train_options import with_options
+from kaogen.cli.train_told import beginning, end, foretell, show
 from kaogen.data.archives.archive import Archive
 from kaogen.nets.config import NetConfig
 from kaogen.nets.config import preset as preset_named
 from kaogen.training import checkpoint
 from kaogen.training.config import RECIPES, TrainConfig, r1_gamma, with_loss
-from kaogen.training.run import Run, Tick
+from kaogen.training.run import Run
 from kaogen.training.transfer import Source
 
 
@@ -46,6 +46,9 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of all randomness.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option(help="Make a few steps, say what the run would take, write nothing.")
+    ] = False,
     chosen: dict[str, Any],
 ) -> None:
     """Train a model on a data set file.
@@ -56,7 +59,8 @@ def command(
 
     \b
     Example:
-      kaogen train faces.zip --out runs/first --preset tiny64 --kimg 200
+      kaogen train faces.zip --out runs/first --kimg 2000 --dry-run
+      kaogen train faces.zip --out runs/first --kimg 2000
       kaogen train few.zip --out runs/fine --init-from runs/first --augment ada --freeze-d 2
       torchrun --nproc-per-node 2 -m kaogen train faces.zip --out runs/first  # see docs/clusters.md
     """
@@ -78,26 +82,20 @@ def command(
         config = with_chosen(config, net, chosen)
         console = Console(stderr=True, quiet=not workers.first)
         data = Archive.open(archive)
+        if dry_run:
+            from kaogen.training.forecast import forecast
+
+            foretell(forecast(data, net, config, workers, place), console)
+            workers.part()
+            return
         source = workers.from_first(lambda: ancestor(init_from, out))
         console.print(f"Reading {archive} ...")
         run = Run(out, data, net, config, workers, place, source)
         for line in run.told:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(
-        f"{preset}: {len(run.trainer.data.images):,} faces, {len(run.vocabulary)} tags, "
-        f"activations in {str(run.trainer.dtype).removeprefix('torch.')}, "
-        + (f"going on at {run.trainer.seen:,} images" if run.trainer.seen else "from the beginning")
-    )
+    beginning(run, preset, console)
     finished = show(run, console)
-    console.print(
-        f"{'Done' if finished else 'Stopped'} at {run.trainer.seen:,} images; "
-        + (
-            f"next: kaogen export {out} --archive {archive} -o model.kaogen"
-            if finished
-            else "run the same command to go on."
-        ),
-        soft_wrap=True,  # a command to copy stays in one piece
-    )
+    end(run, console, finished)
     workers.part()
     if not finished:
         raise typer.Exit(130)
@@ -142,25 +140,3 @@ def with_chosen(config: TrainConfig, net: NetConfig, chosen: dict[str, Any]) -> 
     if "loss" in chosen:
         config = with_loss(config, chosen["loss"], net.resolution)
     return replace(config, **chosen)
-
-
-def show(run: Run, console: Console) -> bool:
-    """Train under a progress bar with rate, losses and time left."""
-    columns = (
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
-        BarColumn(),
-        TextColumn("{task.fields[rate]:.1f}/s"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
-    with Progress(*columns, console=console, speed_estimate_period=300) as progress:
-        total = int(run.config.kimg * 1000)
-        bar = progress.add_task("", total=total, completed=run.trainer.seen, rate=0.0, losses="")
-
-        def tell(tick: Tick) -> None:
-            losses = " ".join(f"{k} {v:.3f}" for k, v in tick.losses.items())
-            progress.update(bar, completed=tick.seen, rate=tick.rate, losses=losses)
-            if tick.saved is not None and not console.is_terminal:
-                console.print(f"{tick.seen:,} images, {tick.rate:.1f}/s, {losses}")
-
-        return run.train(tell)
