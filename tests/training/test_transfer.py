@@ -179,7 +179,7 @@ def test_a_larger_discriminator_takes_over_what_judges_the_smaller_picture() -> 
     new = Discriminator(big)
     taken = transfer_critic(source, new, big, TAGS)
     # FromRGB of 16 px is no FromRGB of 32 px.
-    assert {name.split(".")[0] for name in taken.new} == {"from_rgb32", "b32"}
+    assert {name.split(".")[0] for name in taken.new} == {"from_rgb", "b32"}
     kept = new.state_dict()["b16.conv0.weight"]
     assert torch.equal(kept, source.critic["b16.conv0.weight"])
 

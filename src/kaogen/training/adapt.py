@@ -33,6 +33,11 @@ class Taken:
         """Whether anything was taken over."""
         return bool(self.copied or self.adapted)
 
+    def renamed(self, names: dict[str, str]) -> Taken:
+        """The same under other names."""
+        parts = (self.copied, self.adapted, self.new)
+        return Taken(*([names[name] for name in part] for part in parts))
+
     def told(self, network: str) -> str:
         """One line."""
         parts = [f"{len(self.copied)} tensors as they are"]

@@ -142,7 +142,7 @@ def transfer_critic(
     parts = (source.net, old, axes[0]), (net, fresh, axes[1])
     new, taken = Adapter(*parts, both, energy).run()
     target.load_state_dict({name: new[role] for role, name in roles[1].items()})
-    return taken
+    return taken.renamed(roles[1])
 
 
 def start_from(
