@@ -159,7 +159,8 @@ def sweep(folder: Path) -> None:
 def prune(run: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints."""
     for old in listing(run)[:-keep]:
-        shutil.rmtree(old)
+        # Under a name that is swept, should the process end half way through.
+        shutil.rmtree(old.replace(old.with_name(f"{TEMPORARY}old-{old.name}")))
 
 
 def listing(run: Path) -> list[Path]:
