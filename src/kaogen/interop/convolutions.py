@@ -80,7 +80,7 @@ def conv3x3_up(g: Graph, x: str, layer: str, weight: Floats, shape: tuple[int, i
     channels = weight.shape[0]
     # Transposed convolution adds the kernel's mirror image; StyleGAN2 means a correlation.
     turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-    kernel = g.kernel(f"{layer}.weight", turned)
+    kernel = g.kernel(f"{layer}.weight", turned, axis=1)
     if weight.shape[1] < SPLIT_CHANNELS or math.prod(shape) < SPLIT_PIXELS:
         x = g.add("ConvTranspose", x, kernel, strides=[2, 2])
         return filter2(g, x, channels, pads=[1, 1, 1, 1])

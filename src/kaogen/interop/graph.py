@@ -52,25 +52,25 @@ class Graph:
         """The same numbers in another shape; one -1 is what is left."""
         return self.add("Reshape", x, self.exact(f"shape{shape}", shape, np.int64))
 
-    def kernel(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a convolution's weights, stored as the graph stores them."""
+    def kernel(self, name: str, value: npt.NDArray[Any], axis: int = 0) -> str:
+        """Add a layer's weights, stored as the graph stores them; `axis` is that of its outputs."""
         if self.storage == "int8":
-            return self.byte_weight(name, value)
+            return self.byte_weight(name, value, axis)
         return self.weight(name, value)
 
     def weight(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add another large constant: as fp16 unless the graph keeps fp32, and used as fp32."""
         return self.exact(name, value) if self.storage == "fp32" else self.half(name, value)
 
-    def byte_weight(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a large constant stored as int8 with one scale per first axis, used as fp32.
+    def byte_weight(self, name: str, value: npt.NDArray[Any], axis: int = 0) -> str:
+        """Add a large constant stored as int8 with one scale for each index of an axis.
 
         Cast and Mul rather than DequantizeLinear: onnxruntime folds the two at load, and keeps
         the third for quantised kernels that this is not meant for.
         """
         if name not in self._known:
-            axes = tuple(range(1, value.ndim))
-            scale = np.abs(value).max(axis=axes, keepdims=True).clip(1e-12) / 127
+            others = tuple(k for k in range(value.ndim) if k != axis)
+            scale = np.abs(value).max(axis=others, keepdims=True).clip(1e-12) / 127
             scale = scale.astype(np.float16).clip(6e-8).astype(np.float32)
             stored = np.rint(value / scale).clip(-127, 127).astype(np.int8)
             self.constants.append(numpy_helper.from_array(stored, f"{name}.byte"))

@@ -18,10 +18,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from kaogen.interop.convolutions import conv3x3, conv3x3_up, upsample
 from kaogen.interop.graph import Graph, Storage
 from kaogen.nets.config import NetConfig
+from kaogen.nets.generator import Generator
 
 Floats = npt.NDArray[np.float32]
 State = Mapping[str, Floats]
@@ -34,7 +36,9 @@ SQRT2 = math.sqrt(2.0)
 def mapping_graph(cfg: NetConfig, state: State, storage: Storage = "fp16") -> bytes:
     """z [n, z_dim], labels [n, L] -> w [n, w_dim]; `state` is the Generator's state dict."""
     g = Graph(storage)
-    if cfg.conditioning == "paper":
+    if not cfg.num_tags:
+        x, width = _pixel_norm(g, "z"), cfg.z_dim
+    elif cfg.conditioning == "paper":
         table = g.weight("label_concat", state["mapping.label_concat"])
         both = g.add("Concat", "z", g.add("MatMul", "labels", table), axis=1)
         x, width = _pixel_norm(g, both), cfg.z_dim + cfg.w_dim
@@ -85,6 +89,14 @@ def synthesis_graph(cfg: NetConfig, state: State, storage: Storage = "fp16") -> 
     return g.model({"ws": [1, cfg.num_ws, cfg.w_dim]}, {"image": image})
 
 
+def graphs_size(cfg: NetConfig, storage: Storage = "fp16") -> int:
+    """Bytes of both graphs of a configuration, by writing them with weights of zero."""
+    with torch.device("meta"):
+        shapes = {name: tuple(t.shape) for name, t in Generator(cfg).state_dict().items()}
+    state = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    return len(mapping_graph(cfg, state)) + len(synthesis_graph(cfg, state, storage))
+
+
 class _Synthesis:
     """The layers of the synthesis network."""
 
@@ -103,7 +115,7 @@ class _Synthesis:
         x = g.add("Mul", x, self._plane(styles))
         x = (conv3x3_up if up else conv3x3)(g, x, layer, weight, shape)
         bias = g.exact(f"{layer}.bias", self.state[f"synthesis.{layer}.bias"] * SQRT2)
-        x = self._scale_shift(x, self._demodulation(styles, weight, layer), bias, weight.shape[0])
+        x = self._scale_shift(x, self._demodulation(styles, layer, up), bias, weight.shape[0])
         if f"synthesis.{layer}.noise_const" in self.state:
             noise = self.state[f"synthesis.{layer}.noise_const"]
             noise = noise * self.state[f"synthesis.{layer}.noise_strength"] * SQRT2
@@ -145,16 +157,22 @@ class _Synthesis:
         """Affine map of w to one scale per input channel, [1, I]."""
         weight = self.state[f"synthesis.{layer}.affine.weight"]
         weight = weight / math.sqrt(weight.shape[1])
-        product = self.g.add("MatMul", w, self.g.weight(f"{layer}.affine.weight", weight.T))
+        product = self.g.add("MatMul", w, self.g.kernel(f"{layer}.affine.weight", weight.T, axis=1))
         bias = self.g.exact(f"{layer}.affine.bias", self.state[f"synthesis.{layer}.affine.bias"])
         return self.g.add("Add", product, bias)
 
-    def _demodulation(self, styles: str, weight: Floats, layer: str) -> str:
-        """sqrt(2) / sqrt(sum of (w s)^2), [1, O]; the 2 goes into the constants as a half."""
-        g = self.g
-        energy = np.square(weight).sum(axis=(2, 3)).T / 2  # [I, O]
-        square = g.add("Mul", styles, styles)
-        total = g.add("MatMul", square, g.weight(f"{layer}.energy", energy))
+    def _demodulation(self, styles: str, layer: str, up: bool) -> str:
+        """sqrt(2) / sqrt(sum of (w s)^2), [1, O]; the 2 goes into the constants as a half.
+
+        The sums of w^2 are made from the stored weights, at load.
+        """
+        g, kernel = self.g, f"{layer}.weight"
+        edges = g.exact("edges", [2, 3], np.int64)
+        energy = g.add("ReduceSum", g.add("Mul", kernel, kernel), edges, keepdims=0)
+        if not up:  # [O, I]
+            energy = g.add("Transpose", energy, perm=[1, 0])
+        energy = g.add("Mul", energy, g.exact("a half", 0.5))
+        total = g.add("MatMul", g.add("Mul", styles, styles), energy)
         total = g.add("Add", total, g.exact("eps", EPS / 2))
         return g.add("Reciprocal", g.add("Sqrt", total))
 
