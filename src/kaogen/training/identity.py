@@ -7,6 +7,7 @@ from typing import Any
 
 from kaogen.nets.config import NetConfig
 from kaogen.training.config import TrainConfig
+from kaogen.training.inputs import listed
 
 # Settings that a person may change between two starts of the same run.
 MAY_CHANGE = ("kimg", "tick_kimg", "lr_g", "lr_d", "lr_decay", "lr_hold", "lr_final")
@@ -39,4 +40,10 @@ def difference(theirs: dict[str, Any], part: str, mine: Any) -> str:
         for key, value in mine.items():
             if other.get(key) != value:
                 return f"{key} was {other.get(key)!r}, now {value!r}"
+    if isinstance(mine, list) and isinstance(other, list):
+        gone = [str(x) for x in other if x not in mine]
+        new = [str(x) for x in mine if x not in other]
+        parts = [f"without {listed(gone)}"] if gone else []
+        parts += [f"with {listed(new)}"] if new else []
+        return " and ".join(parts) or "the same in another order"
     return "it is not the same"

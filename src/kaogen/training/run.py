@@ -102,9 +102,9 @@ class Run:
         self.told = notes(self.trainer.data, self.vocabulary)
         self.minutes, self.ancestors = 0.0, list[dict[str, Any]]()
         self.troubles: list[Trouble] = []
-        if not self.resume(source) and source is not None:
-            self.told += start_from(self.trainer, source, self.vocabulary, self.identity()["trunk"])
-            self.ancestors = source.line()
+        if not self.resume(source):
+            self.told += start_from(source, self.trainer, self.vocabulary, self.identity()["trunk"])
+            self.ancestors = source.line() if source is not None else []
         # Only now, so that a start that was refused leaves no run behind.
         self.write_settings()
         self.reporter = Reporter(folder, self.trainer, self.vocabulary)
@@ -115,8 +115,8 @@ class Run:
         return {
             "net": self.net.to_dict(),
             "train": config,
-            "archive": self.archive.fingerprint,
             "vocabulary": self.vocabulary,
+            "archive": self.archive.fingerprint,
             # Another tagger would be another discriminator.
             "trunk": checkpoint.sha256_of(trunk_path()) if self.net.critic == "features" else None,
         }

@@ -146,13 +146,13 @@ def transfer_critic(
 
 
 def start_from(
-    trainer: Trainer, source: Source, vocabulary: Sequence[str], trunk: str | None
+    source: Source | None, trainer: Trainer, vocabulary: Sequence[str], trunk: str | None
 ) -> list[str]:
     """Load what fits of a source into a new run's networks.
 
     Args:
+        source: the model to start from; None begins from nothing.
         trainer: the run's; its networks are changed.
-        source: the model to start from.
         vocabulary: names of the run's label columns.
         trunk: SHA-256 of the run's frozen trunk, or None.
 
@@ -165,6 +165,9 @@ def start_from(
 
     """
     net = trainer.net
+    if source is None:
+        check_frozen(trainer, [name for name, _ in trainer.d.named_parameters()], "")
+        return []
     taken = transfer_generator(source, source.raw, trainer.g, net, vocabulary)
     transfer_generator(source, source.ema, trainer.ema, net, vocabulary)
     if not taken.any:
@@ -175,21 +178,30 @@ def start_from(
     if source.net.critic == net.critic == "features" and source.trunk != trunk:
         source = replace(source, critic={})  # its heads have learnt to read another trunk
     judge = transfer_critic(source, trainer.d, net, vocabulary)
-    learns = {id(p) for p in trainer.d_learns}
-    frozen = {n for n, p in trainer.d.named_parameters() if id(p) not in learns}
-    unlearnt = frozen & {
-        name.replace(f"from_rgb{net.resolution}", "from_rgb") for name in judge.new
-    }
-    if unlearnt:
-        why = "holds no discriminator" if not source.critic else "has none such"
-        raise ConfigError(
-            f"--freeze-d {trainer.config.freeze_d} would freeze layers that have learnt nothing: "
-            f"{source.name} {why}.",
-            hint="Leave --freeze-d out, or start from a run folder of the same --critic and size.",
-        )
+    why = "holds no discriminator" if not source.critic else "has none such"
+    check_frozen(trainer, judge.new, f"{source.name} {why}")
     lines = [f"From {source.name} ({source.kimg:g} kimg)", taken.told("generator")]
     lines.append(judge.told("discriminator") if judge.any else "discriminator: begins anew.")
     return [*lines, *told_tags(source.vocabulary, vocabulary)]
+
+
+def check_frozen(trainer: Trainer, fresh: Sequence[str], why: str) -> None:
+    """ConfigError where Freeze-D would keep what has learnt nothing.
+
+    Args:
+        trainer: a new run's.
+        fresh: the discriminator's tensors that came from nowhere.
+        why: what the source lacks; "" without one.
+
+    """
+    learns = {id(p) for p in trainer.d_learns}
+    frozen = {name for name, p in trainer.d.named_parameters() if id(p) not in learns}
+    if frozen & set(fresh):
+        raise ConfigError(
+            f"--freeze-d {trainer.config.freeze_d} would freeze layers that have learnt nothing: "
+            f"{why or 'there is no --init-from'}.",
+            hint="Leave --freeze-d out, or start from a run folder of the same --critic and size.",
+        )
 
 
 def told_tags(old: Sequence[str], new: Sequence[str]) -> list[str]:
