@@ -104,9 +104,9 @@ class Training:
         h, w = net.shape(net.resolution)
         self.real = torch.randn(count, net.img_channels, h, w).clamp(-1, 1)
         self.loss = LOSSES["hinge" if net.critic == "features" else "nonsaturating"]
-        self.opt_g = torch.optim.Adam(self.g.parameters(), 1e-3, (0.0, 0.99))
+        self.opt_g = torch.optim.Adam(self.g.parameters(), 1e-3, (0.0, 0.99), fused=True)
         learns = [p for p in self.d.parameters() if p.requires_grad]
-        self.learns, self.opt_d = learns, torch.optim.Adam(learns, 1e-3, (0.0, 0.99))
+        self.learns, self.opt_d = learns, torch.optim.Adam(learns, 1e-3, (0.0, 0.99), fused=True)
 
     def __call__(self) -> None:
         fake = self.g(self.z, self.labels, "random", self.dtype)

@@ -49,6 +49,12 @@ def restore_optimizer(
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)
+    # Files hold contiguous tensors, and the fused Adam reads a parameter and its moments side by
+    # side in memory, whatever their strides say.
+    for parameter, entry in optimizer.state.items():
+        for field, value in entry.items():
+            if value.shape == parameter.shape:
+                entry[field] = torch.empty_like(parameter).copy_(value)
 
 
 def sha256_of(path: Path) -> str:

@@ -80,11 +80,11 @@ class Trainer:
         self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
         self.d = critic.to(self.device)
         betas = (0.0, config.beta2)
-        self.opt_g = torch.optim.Adam(self.g.parameters(), config.lr_g, betas)
+        self.opt_g = torch.optim.Adam(self.g.parameters(), config.lr_g, betas, fused=True)
         for layer in first_layers(self.d, config.freeze_d):
             layer.requires_grad_(False)
         self.d_learns = [p for p in self.d.parameters() if p.requires_grad]
-        self.opt_d = torch.optim.Adam(self.d_learns, config.lr_d, betas)
+        self.opt_d = torch.optim.Adam(self.d_learns, config.lr_d, betas, fused=True)
         self.draws = Draws(net, config, data, self.device, workers)
         self.loss, self.phases = LOSSES[config.loss], phases(config)
         self.path_mean = torch.zeros((), device=self.device)
