@@ -39,7 +39,8 @@ CONFIG = replace(
 ROWS = 22  # so that epochs end inside batches
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["kaogen.training.run", "torch.distributed"])
+# Imported once, and not by each process (torch's optimizers import the last when first made).
+_server.set_forkserver_preload(["kaogen.training.run", "torch.distributed", "torch._dynamo"])
 
 
 def write_faces(path: Path) -> Path:
