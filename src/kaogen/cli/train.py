@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,8 +81,11 @@ def command(
         if lr is not None:
             config = replace(config, lr_g=lr, lr_d=lr)
         config = with_chosen(config, net, chosen)
-        console = Console(stderr=True, quiet=not workers.first)
         data = Archive.open(archive)
+        if "holdout" not in chosen:
+            count = workers.from_first(lambda: kept_back(out, len(data)))
+            config = replace(config, holdout=count)
+        console = Console(stderr=True, quiet=not workers.first)
         if dry_run:
             from kaogen.training.forecast import forecast
 
@@ -108,6 +112,17 @@ def ancestor(path: Path | None, out: Path) -> Source | None:
     from kaogen.interop.ancestor import source_of
 
     return source_of(path)
+
+
+def kept_back(out: Path, count: int) -> int:
+    """Faces to hold out where nothing is said: as the run has it, or 256 of 5,120 and more."""
+    try:
+        begun = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        return int(begun["train"].get("holdout", 0))
+    except FileNotFoundError:
+        return 256 if count >= 20 * 256 else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0  # `Run` will say what is wrong with it
 
 
 def settings(

@@ -34,6 +34,7 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
     ("tag_weight", "--tag-weight", float, "Weight of the tagger's verdict; needs features."),
     ("tag_dropout", "--tag-dropout", float, "Share of rows that forget some of their tags."),
     ("balance", "--balance", float, "0: rows evenly; 1: rows with rare tags up to 4 times."),
+    ("holdout", "--holdout", int, "Faces not to train on, to notice overfitting by."),
     ("uncond_kimg", "--uncond-kimg", float, "Ignore the labels for so many kimg."),
     ("blend_kimg", "--blend-kimg", float, "And let them in over so many kimg."),
     ("flip", "--flip/--no-flip", bool, "Mirror half of the real pictures."),

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kaogen.errors import ConfigError
+
 # One stream of randomness per purpose, so that adding one does not move the others.
 STREAMS = {
     **{"epoch": 0, "flip": 1, "z": 2, "labels": 3, "augment": 4, "noise": 5, "repeat": 6},
-    **{"drop": 7, "mix": 8, "path": 9, "between": 10},
+    **{"drop": 7, "mix": 8, "path": 9, "between": 10, "held": 11},
 }
 
 
@@ -45,6 +47,24 @@ def repeats(labels: NDArray[np.float32] | None, count: int, balance: float) -> N
     weight = np.clip((typical / rarest) ** balance, 1.0, 4.0)
     times: NDArray[np.int64] = np.floor(weight + rng("repeat", 0).random(count)).astype(np.int64)
     return times
+
+
+def held_out(count: int, holdout: int, seed: int) -> NDArray[np.int64]:
+    """Rows that are never trained on; ConfigError where most would be.
+
+    Args:
+        count: rows in all.
+        holdout: how many to keep back.
+        seed: of the choice.
+
+    """
+    if holdout > count // 2:
+        raise ConfigError(
+            f"--holdout {holdout}: there are only {count} faces.",
+            hint="Keep back a hundredth of them, or none.",
+        )
+    rows: NDArray[np.int64] = rng("held", seed).permutation(count)[:holdout]
+    return np.sort(rows)
 
 
 class Rows:

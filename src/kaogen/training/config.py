@@ -66,6 +66,7 @@ class TrainConfig:
         ada_interval: steps between two adjustments of p.
         balance: 0 samples rows evenly; 1 repeats rows with rare tags until tags are even
             (at most 4 times).
+        holdout: faces that are kept from training, to tell whether D knows its own by heart.
         seed: of all randomness.
         kimg: when to stop, in thousands of images.
         tick_kimg: between two reports and checkpoints.
@@ -109,6 +110,7 @@ class TrainConfig:
     ada_kimg: float = 500.0
     ada_interval: int = 4
     balance: float = 0.0
+    holdout: int = 0
     seed: int = 0
     kimg: float = 1000.0
     tick_kimg: float = 4.0
@@ -145,7 +147,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 1 or more.")
         for name in (
             *("r1_gamma", "r2_gamma", "gp_weight", "path_weight", "freeze_d", "tag_weight"),
-            *("uncond_kimg", "blend_kimg", "ada_target", "d_first_kimg"),
+            *("uncond_kimg", "blend_kimg", "ada_target", "holdout", "d_first_kimg"),
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 0 or more.")

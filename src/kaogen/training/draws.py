@@ -16,7 +16,7 @@ from torch import Tensor
 from kaogen.nets.config import NetConfig
 from kaogen.nets.generator import Generator
 from kaogen.training.augment import Policy, policy_of
-from kaogen.training.batches import Rows, repeats, rng, torch_rng
+from kaogen.training.batches import Rows, held_out, repeats, rng, torch_rng
 from kaogen.training.config import TrainConfig
 from kaogen.training.workers import ALONE, Workers
 
@@ -96,7 +96,9 @@ class Draws:
     ) -> None:
         self.net, self.config, self.data, self.device = net, config, data, device
         self.workers = workers
-        self.rows = Rows(repeats(data.labels, len(data.images), config.balance), config.seed)
+        times = repeats(data.labels, len(data.images), config.balance)
+        times[held_out(len(times), config.holdout, config.seed)] = 0
+        self.rows = Rows(times, config.seed)
         self.policy: Policy | None = policy_of(config.augment, config.ada_groups)
 
     def real(self, seen: int) -> tuple[Tensor, Tensor]:

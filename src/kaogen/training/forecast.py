@@ -7,7 +7,7 @@ is running on it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from kaogen.data.archives.archive import Archive
 from kaogen.nets.build import build_critic
 from kaogen.nets.config import NetConfig
 from kaogen.nets.critic import FeatureCritic
+from kaogen.training.batches import held_out
 from kaogen.training.config import TrainConfig
 from kaogen.training.inputs import check_data, vocabulary_of
 from kaogen.training.loop import Data, Trainer
@@ -106,8 +107,11 @@ def forecast(
     if net.critic == "features" and config.tag_weight and net.num_tags:
         layout = tagger_layout(vocabulary)
     torch.manual_seed(config.seed)
+    held_out(len(archive), config.holdout, config.seed)  # is refused here, not after an hour
     data = few(archive, net, config)
-    trainer = Trainer(net, config, data, build_critic(net), layout, device=device, workers=workers)
+    tried = replace(config, holdout=min(config.holdout, len(data.images) // 4))
+    critic = build_critic(net)
+    trainer = Trainer(net, tried, data, critic, layout, device=device, workers=workers)
     seconds, tick = timed(trainer)
     height, width = archive.resolution
     stored = len(archive) * height * width * archive.channels / 2**30
