@@ -79,6 +79,8 @@ class Trainer:
         self.g = generator.to(self.device)
         self.ema = copy.deepcopy(self.g).eval().requires_grad_(False)
         self.d = critic.to(self.device)
+        if isinstance(critic, FeatureCritic):
+            critic.trunk.to(self.device)  # it is not among the critic's modules
         betas = (0.0, config.beta2)
         self.opt_g = torch.optim.Adam(self.g.parameters(), config.lr_g, betas, fused=True)
         for layer in first_layers(self.d, config.freeze_d):
