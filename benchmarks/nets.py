@@ -165,9 +165,9 @@ def measure(name: str, what: str, batch: int, dtype: torch.dtype, top: float, pl
     slower = None
     if plain:
         other = copy.deepcopy(run)
-        other.g, other.dtype = nets_plain.Generator.like(run.g), torch.float32
+        other.g, other.dtype = nets_plain.Generator(other.g), torch.float32
         if isinstance(other, Training):
-            other.d = nets_plain.Discriminator.like(run.d)
+            other.d = nets_plain.Discriminator(other.d)
         slower = best(other, 1.0, least=2) / took
     picture = took / batch
     return Row(

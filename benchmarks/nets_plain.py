@@ -55,8 +55,6 @@ class Generator(nn.Module):
         super().__init__()
         self.fast = fast
 
-    like = classmethod(lambda cls, fast: cls(fast))
-
     def layer(self, at: fast_g.StyledConv, x: Tensor, w: Tensor, noise: str) -> Tensor:
         x = modulated(x, at.weight * at.weight_gain, at.affine(w), at.up, demodulate=True)
         if at.use_noise:
@@ -91,8 +89,6 @@ class Discriminator(nn.Module):
     def __init__(self, fast: fast_d.Discriminator) -> None:
         super().__init__()
         self.fast = fast
-
-    like = classmethod(lambda cls, fast: cls(fast))
 
     def conv(self, at: Conv, x: Tensor) -> Tensor:
         weight = at.weight * at.weight_gain
