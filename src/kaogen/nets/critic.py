@@ -70,8 +70,8 @@ class Head(nn.Module):
         if self.mix is not None:
             x = F.conv2d(x, self.mix.to(x.dtype))
         for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2)
-        x = F.leaky_relu(self.vary(minibatch_stddev(x, GROUP)), 0.2)
+            x = F.leaky_relu_(layer(x), 0.2)
+        x = F.leaky_relu_(self.vary(minibatch_stddev(x, GROUP)), 0.2)
         scores = self.patch(x).flatten(1).float()
         if self.project is None:
             return scores
