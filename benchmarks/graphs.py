@@ -148,7 +148,7 @@ def compare_forms(
             g.add("Identity", form(g, "x", weight, (size, size)), out="y")
             result = [1, outputs, size * scale, size * scale]
             drawer = session(g.model({"x": list(shape)}, {"y": result}), 1)
-            runs[name] = lambda drawer=drawer: drawer.run(None, given)
+            runs[name] = lambda drawer=drawer, given=given: drawer.run(None, given)
         ms = turns(runs, 1.0)
         told = ", ".join(f"{name} {value:.2f} ms" for name, value in ms.items())
         first, second = ms.values()

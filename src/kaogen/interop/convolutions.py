@@ -1,7 +1,7 @@
 """3x3 convolutions, plain and doubling, in the forms that onnxruntime runs fastest.
 
 Which form a layer takes is fixed by its shape alone, so that the same weights make the same file.
-Ratios by `benchmarks/onnx.py --forms`, one thread, beside the plain form of the same layer:
+Ratios by `benchmarks/graphs.py --forms`, one thread, beside the plain form of the same layer:
 
 - from 128 channels on, Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional
   Neural Networks", 2015): a quarter of the multiplications, as one batch of matrix products;
@@ -67,7 +67,7 @@ def conv3x3(g: Graph, x: str, layer: str, weight: Floats, shape: tuple[int, int]
     """
     kernel = g.kernel(f"{layer}.weight", weight)
     if _winograd_pays(weight, shape):
-        return _winograd(g, x, kernel, weight.shape, shape)
+        return winograd(g, x, kernel, weight.shape, shape)
     return g.add("Conv", x, kernel, pads=[1, 1, 1, 1])
 
 
@@ -80,13 +80,11 @@ def conv3x3_up(g: Graph, x: str, layer: str, weight: Floats, shape: tuple[int, i
     channels = weight.shape[0]
     # Transposed convolution adds the kernel's mirror image; StyleGAN2 means a correlation.
     turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
-    kernel = g.kernel(f"{layer}.weight", turned, axis=1)
+    kernel = g.kernel(f"{layer}.weight", turned)
     if weight.shape[1] < SPLIT_CHANNELS or math.prod(shape) < SPLIT_PIXELS:
         x = g.add("ConvTranspose", x, kernel, strides=[2, 2])
         return filter2(g, x, channels, pads=[1, 1, 1, 1])
-    x = _interleave(g, _parities(g, x, kernel), channels, shape)
-    # A row and a column of zeros stand behind the last already.
-    return filter2(g, x, channels, pads=[1, 1, 0, 0])
+    return split_up(g, x, kernel, channels, shape)
 
 
 def filter2(g: Graph, x: str, channels: int, pads: list[int]) -> str:
@@ -112,9 +110,7 @@ def _winograd_pays(weight: Floats, shape: tuple[int, int]) -> bool:
     return whole and enough and min(weight.shape[:2]) >= WINOGRAD_CHANNELS
 
 
-def _winograd(
-    g: Graph, x: str, kernel: str, weight: tuple[int, ...], shape: tuple[int, int]
-) -> str:
+def winograd(g: Graph, x: str, kernel: str, weight: tuple[int, ...], shape: tuple[int, int]) -> str:
     """result' [(kernel w kernel') * (input x input')] result, tile by tile, over all channels."""
     outputs, inputs = weight[:2]
     (h, w), (down, across) = shape, (edge // TILE for edge in shape)
@@ -138,6 +134,13 @@ def _winograd(
     y = g.add("Transpose", g.reshape(y, TILE**2, outputs * down, across), perm=[1, 0, 2])
     y = g.reshape(y, outputs, h, TILE, across)
     return g.reshape(g.add("Transpose", y, perm=[0, 1, 3, 2]), 1, outputs, h, w)
+
+
+def split_up(g: Graph, x: str, kernel: str, channels: int, shape: tuple[int, int]) -> str:
+    """`conv3x3_up` by four small convolutions; `kernel` is its constant."""
+    x = _interleave(g, _parities(g, x, kernel), channels, shape)
+    # A row and a column of zeros stand behind the last already.
+    return filter2(g, x, channels, pads=[1, 1, 0, 0])
 
 
 def _parities(g: Graph, x: str, kernel: str) -> list[str]:

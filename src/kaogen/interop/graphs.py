@@ -157,7 +157,7 @@ class _Synthesis:
         """Affine map of w to one scale per input channel, [1, I]."""
         weight = self.state[f"synthesis.{layer}.affine.weight"]
         weight = weight / math.sqrt(weight.shape[1])
-        product = self.g.add("MatMul", w, self.g.kernel(f"{layer}.affine.weight", weight.T, axis=1))
+        product = self.g.add("MatMul", w, self.g.kernel(f"{layer}.affine.weight", weight.T))
         bias = self.g.exact(f"{layer}.affine.bias", self.state[f"synthesis.{layer}.affine.bias"])
         return self.g.add("Add", product, bias)
 
