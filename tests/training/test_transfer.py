@@ -1,5 +1,8 @@
 """Starting from another model: what carries over is what it was, whatever else is new."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,8 @@ from kaogen.nets.generator import Generator
 from kaogen.nets.ops import upsample2
 from kaogen.nets.tagger import TaggerNet
 from kaogen.training.adapt import Taken
-from kaogen.training.transfer import Source, transfer_critic, transfer_generator
+from kaogen.training.loop import Trainer
+from kaogen.training.transfer import Source, start_from, transfer_critic, transfer_generator
 from training.conftest import NET
 
 TAGS = ("pink hair", "blue hair", "smile", "glasses")
@@ -212,9 +216,16 @@ def test_feature_heads_carry_over_to_other_sizes_and_tags() -> None:
     assert taken.new
 
 
-def test_a_discriminator_of_another_kind_is_left_out() -> None:
-    source = source_of(NET)
+def test_a_discriminator_of_another_kind_or_trunk_is_left_out(
+    make_trainer: Callable[..., Trainer],
+) -> None:
     net = NET.with_(critic="features")
-    critic = FeatureCritic(net, TaggerNet(4, (4, 6, 8), folded=True))
-    taken = transfer_critic(source, critic, net, TAGS)
-    assert not taken.any
+    trainer = make_trainer(net)
+    told = start_from(source_of(NET), trainer, TAGS, "1" * 64)
+    assert "discriminator: begins anew; old has one of another kind, stylegan2." in told
+    source, _ = features_source(net)
+    told = start_from(replace(source, trunk="2" * 64), trainer, TAGS, "1" * 64)
+    assert told[2].endswith("old has one that reads another tagger's features.")
+    for trunk in ("1" * 64, None):  # the same; an older run, which does not say
+        told = start_from(replace(source, trunk=trunk), trainer, TAGS, "1" * 64)
+        assert told[2].startswith("discriminator: 3")

@@ -17,7 +17,7 @@ the activations' scale.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +129,9 @@ def make_opaque(state: State, net: NetConfig) -> None:
 def transfer_critic(
     source: Source, target: nn.Module, net: NetConfig, tags: Sequence[str]
 ) -> Taken:
-    """Load into a discriminator what fits of the source's."""
+    """Load into a discriminator what fits of the source's, which is of the same kind."""
     own = {k: v.detach().cpu() for k, v in target.state_dict().items()}
-    if not source.critic or source.net.critic != net.critic:
-        return Taken(new=list(own))
+    assert source.net.critic == net.critic
     roles = names_by_role(source.net, source.critic), names_by_role(net, own)
     old = {role: source.critic[name] for role, name in roles[0].items()}
     fresh = {role: own[name] for role, name in roles[1].items()}
@@ -175,13 +174,17 @@ def start_from(
             f"Nothing of {source.name} fits these networks.",
             hint=f"It makes {source.net.width} x {source.net.resolution}.",
         )
-    if source.net.critic == net.critic == "features" and source.trunk != trunk:
-        source = replace(source, critic={})  # its heads have learnt to read another trunk
-    judge = transfer_critic(source, trainer.d, net, vocabulary)
-    why = "holds no discriminator" if not source.critic else "has none such"
+    judge, why = Taken(new=list(trainer.d.state_dict())), "holds no discriminator"
+    if source.critic and source.net.critic != net.critic:
+        why = f"has one of another kind, {source.net.critic}"
+    elif source.critic and source.trunk not in (None, trunk):  # older runs do not say
+        why = "has one that reads another tagger's features"
+    elif source.critic:
+        judge, why = transfer_critic(source, trainer.d, net, vocabulary), "has none such"
     check_frozen(trainer, judge.new, f"{source.name} {why}")
     lines = [f"From {source.name} ({source.kimg:g} kimg)", taken.told("generator")]
-    lines.append(judge.told("discriminator") if judge.any else "discriminator: begins anew.")
+    anew = f"discriminator: begins anew; {source.name} {why}."
+    lines.append(judge.told("discriminator") if judge.any else anew)
     return [*lines, *told_tags(source.vocabulary, vocabulary)]
 
 
