@@ -38,9 +38,9 @@ CONFIG = replace(
 )
 ROWS = 22  # so that epochs end inside batches
 
-_server = multiprocessing.get_context("forkserver")
+SERVER = multiprocessing.get_context("forkserver")
 # Imported once, and not by each process (torch's optimizers import the last when first made).
-_server.set_forkserver_preload(["kaogen.training.run", "torch.distributed", "torch._dynamo"])
+SERVER.set_forkserver_preload(["kaogen.training.run", "torch.distributed", "torch._dynamo"])
 
 
 def write_faces(path: Path) -> Path:
@@ -108,7 +108,7 @@ class Session:
     def __enter__(self) -> Session:
         self.known, port = len(observed.words(self.log)), free_port()
         for rank in range(self.world):
-            process = _server.Process(target=train, args=(replace(self, ranks=[]), rank, port))
+            process = SERVER.Process(target=train, args=(replace(self, ranks=[]), rank, port))
             process.start()
             self.ranks.append(process)
         return self
@@ -153,9 +153,7 @@ def train(session: Session, rank: int, port: int) -> None:
     import torch
 
     if session.world > 1:
-        names = {"RANK": rank, "WORLD_SIZE": session.world, "LOCAL_RANK": rank}
-        names |= {"LOCAL_WORLD_SIZE": session.world, "MASTER_PORT": port}
-        os.environ.update({k: str(v) for k, v in names.items()}, MASTER_ADDR="127.0.0.1")
+        be_rank(rank, session.world, port)
     torch.set_num_threads(1)
     waits, point, after = session.pause
     if not session.pictures:
@@ -164,6 +162,13 @@ def train(session: Session, rank: int, port: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (session.largest, hard))
     sys.exit(told(lambda: run(session), say))
+
+
+def be_rank(rank: int, world: int, port: int) -> None:
+    """Say in the environment what `torchrun` would, all ranks being on this machine."""
+    names = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world}
+    names |= {"MASTER_PORT": port}
+    os.environ.update({k: str(v) for k, v in names.items()}, MASTER_ADDR="127.0.0.1")
 
 
 def without_pictures(change: Callable[[object, str, object], None]) -> None:

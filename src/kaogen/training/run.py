@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -96,7 +95,7 @@ class Run:
         self.vocabulary = vocabulary_of(archive, net.num_tags)
         with workers.together():
             self.check_folder()
-            self.check_ranks("data sets or settings", json.dumps(self.identity()).encode())
+            workers.agree_on("data sets or settings", json.dumps(self.identity()).encode())
         torch.manual_seed(config.seed)
         self.trainer = self.build_trainer()
         self.told = notes(self.trainer.data, self.vocabulary)
@@ -203,7 +202,7 @@ class Run:
                 if self.workers.first:
                     stack.enter_context(checkpoint.alone_in(self.folder))
                     self.report_start()
-            self.check_ranks("weights", checkpoint.digest(trainer.tensors()))
+            self.workers.agree_on("weights", checkpoint.digest(trainer.tensors()))
             stop = stack.enter_context(Stop())
             window = Window(trainer.seen)
             while trainer.seen < total and not self.workers.any(stop.wanted):
@@ -249,7 +248,7 @@ class Run:
         """
         rate = window.rate(self.trainer.seen)
         self.minutes += window.seconds() / 60
-        self.check_ranks("weights", checkpoint.digest(self.trainer.tensors()))
+        self.workers.agree_on("weights", checkpoint.digest(self.trainer.tensors()))
         path = None
         with self.workers.together():
             if self.workers.first:
@@ -271,16 +270,6 @@ class Run:
                 f"{self.folder} cannot be written to: {error.strerror}.",
                 hint="Free some space and run the same command to go on.",
             ) from error
-
-    def check_ranks(self, what: str, state: bytes) -> None:
-        """TrainingError where ranks differ in what must be the same."""
-        words = self.workers.all_of(hashlib.sha256(state).hexdigest())
-        other = next((rank for rank, word in enumerate(words) if word != words[0]), None)
-        if other is not None:
-            raise TrainingError(
-                f"Rank {other} has other {what} than rank 0.",
-                hint="Start every rank with the same command, data and version of kaogen.",
-            )
 
 
 def tagger_layout(vocabulary: list[str]) -> TagLayout:

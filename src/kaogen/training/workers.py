@@ -10,6 +10,7 @@ groups of the minibatch standard deviation (picture i is in group i mod n) are t
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -208,6 +209,16 @@ class Workers:
         with self.told():
             dist.all_gather_object(words, word)
         return words
+
+    def agree_on(self, what: str, state: bytes) -> None:
+        """TrainingError where ranks differ in what must be the same."""
+        words = self.all_of(hashlib.sha256(state).hexdigest())
+        other = next((rank for rank, word in enumerate(words) if word != words[0]), None)
+        if other is not None:
+            raise TrainingError(
+                f"Rank {other} has other {what} than rank 0.",
+                hint="Start every rank with the same command, data and version of kaogen.",
+            )
 
     @contextmanager
     def together(self) -> Iterator[None]:
