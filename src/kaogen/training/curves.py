@@ -206,7 +206,7 @@ def bounds(chart: Chart, values: Sequence[float]) -> tuple[float, float]:
     """
     ordered = sorted(values) or [0.0, 1.0]
     low, high = ordered[0], ordered[-1]
-    body = ordered[int(0.98 * (len(ordered) - 1))] - ordered[0]
+    body = max(ordered[int(0.98 * (len(ordered) - 1))] - low, 0.05 * abs(low))
     if high - low > 6 * body > 0:
         high = low + 1.5 * body
     low = low if chart.low is None else min(chart.low, low)

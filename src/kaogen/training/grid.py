@@ -107,7 +107,8 @@ def pick_characters(labels: Floats, count: int, seed: int) -> Floats:
     """
     pool = labels[rng("z", seed, 2**40, 1).integers(0, len(labels), 1024)]
     size = pool.sum(axis=1)
-    pool = pool[(size >= min(3, size.max())) & (size <= np.quantile(size, 0.9))]
+    fitting = (size >= min(3, size.max())) & (size <= np.quantile(size, 0.9))
+    pool = pool[fitting] if fitting.any() else pool
     # Rare tags are worth showing, but a grid of nothing but rarities tells little.
     weight = np.clip(pool.mean(axis=0), 0.01, 0.2) ** 0.5
     shown, taken = np.zeros(labels.shape[1]), []

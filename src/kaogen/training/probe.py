@@ -61,7 +61,8 @@ class Probe:
         real = source.choice(pool, count)
         labels = np.repeat(trainer.data.labels[real[:GROUPS]], EACH, axis=0)
         held = np.setdiff1d(np.arange(len(trainer.data.images)), pool)
-        held = source.permutation(held)[:count]
+        # Whole groups of the minibatch standard deviation.
+        held = source.permutation(held)[: min(count, len(held) // _ONCE * _ONCE)]
         with resting(trainer):
             seen = torch.cat([look(trainer, x) for x in pictures(trainer, real)])
         return cls(torch.from_numpy(z), torch.from_numpy(labels), real, held, spread(seen))
@@ -122,7 +123,7 @@ def scores(trainer: Trainer, batches: list[Tensor], labels: Tensor) -> Tensor:
     out = []
     for x, row in zip(batches, labels.split(_ONCE), strict=True):
         heads = trainer.d.score(trainer.d.features(x), row.to(trainer.device))
-        out.append(torch.stack([h.flatten(1).mean(dim=1) for h in heads]).mean(dim=0))
+        out.append(torch.stack([h.reshape(len(h), -1).mean(dim=1) for h in heads]).mean(dim=0))
     return torch.cat(out)
 
 
