@@ -192,8 +192,9 @@ def run(session: Session) -> bool:
 
     workers = Workers.from_environment()
     workers.meet()
+    folder = session.folder if workers.first else session.folder / "not" / "seen" / "here"
     with workers.together():
-        training = Run(session.folder, Archive.open(session.faces), NET, session.config, workers)
+        training = Run(folder, Archive.open(session.faces), NET, session.config, workers)
     return training.train(lambda _tick: None)
 
 

@@ -101,4 +101,5 @@ def test_one_rank_of_two_killed_three_times_the_weights_end_the_same(
     with Session(faces, folder, world=2) as session:
         assert session.codes() == [0, 0]
     assert weights(folder) == undisturbed_pair
+    assert not (folder / "not").exists(), "only rank 0 writes"
     assert left_behind(folder) == []

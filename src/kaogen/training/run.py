@@ -95,7 +95,8 @@ class Run:
         self.vocabulary = vocabulary_of(archive, net.num_tags)
         with workers.together():
             self.check_folder()
-            workers.agree_on("data sets or settings", json.dumps(self.identity()).encode())
+            whole = {**self.identity(), "train": config.to_dict()}
+            workers.agree_on("data sets or settings", json.dumps(whole).encode())
         torch.manual_seed(config.seed)
         self.trainer = self.build_trainer()
         self.told = notes(self.trainer.data, self.vocabulary)
