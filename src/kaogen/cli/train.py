@@ -89,7 +89,9 @@ def command(
         if dry_run:
             from kaogen.training.forecast import forecast
 
-            foretell(forecast(data, net, config, workers, place), console)
+            # What is asked for goes to stdout, so that it can be kept.
+            told = forecast(data, net, config, workers, place)
+            foretell(told, Console(quiet=not workers.first))
             workers.part()
             return
         source = workers.from_first(lambda: ancestor(init_from, out))

@@ -9,6 +9,7 @@ from collections import deque
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from kaogen.training import curves, evolution
 from kaogen.training.forecast import STEPS, Forecast
@@ -140,7 +141,8 @@ def warn(console: Console, troubles: list[Trouble], known: dict[str, str]) -> No
     now = {trouble.name: str(trouble) for trouble in troubles}
     for name, words in now.items():
         if name not in known:
-            console.print(f"[bold yellow]Warning:[/] {words}", soft_wrap=True, highlight=False)
+            line = Text.assemble(("Warning: ", "bold yellow"), words)
+            console.print(line, soft_wrap=True, highlight=False)
     for name in known.keys() - now.keys():
         console.print(f"No longer so: {name}.", soft_wrap=True, highlight=False, markup=False)
     known.clear()
