@@ -13,6 +13,7 @@ from rich.console import Console
 from kaogen.cli import train_told
 from kaogen.cli.main import main
 from kaogen.cli.train import kept_back
+from kaogen.cli.train_options import OPTIONS
 from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError
 from kaogen.tags import Vocabulary
@@ -161,3 +162,11 @@ def test_a_warning_is_said_once_and_taken_back(capsys: pytest.CaptureFixture[str
         "Warning: It has become slow: 3 [bold] images. Is it hot?",
         "No longer so: slow.",
     ]
+
+
+def test_the_guide_tells_of_every_option() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    flags = [option.split("/") for _, option, *_ in OPTIONS]
+    missing = [flag for names in flags for flag in names if f"`{flag}" not in guide]
+    assert missing == []
+    assert max(len(line) for line in guide.splitlines() if not line.startswith("|")) <= 100
