@@ -178,6 +178,30 @@ def test_export(trained: tuple[Path, Path], tmp_path: Path) -> None:
     assert (tmp_path / "n.kaogen").read_bytes() == out.read_bytes()
 
 
+def test_export_as_bytes_is_smaller_and_its_error_is_told(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    options = {"name": "mini", "min_examples": 1}
+    halves = export(*trained, tmp_path / "halves.kaogen", ExportOptions(**options))
+    bytes_ = ExportOptions(**options, precision="int8")
+    result = export(*trained, tmp_path / "bytes.kaogen", bytes_)
+    assert (halves.precision, result.precision) == ("fp16", "int8")
+    assert result.size < 0.9 * halves.size  # the graphs themselves weigh as much here
+    assert 0 < result.mean <= 1
+    assert result.worst >= result.mean
+
+
+def test_bytes_are_refused_where_they_show(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEAN", 0.01)
+    options = ExportOptions(name="mini", min_examples=1, precision="int8")
+    with pytest.raises(BundleError, match="on average") as caught:
+        export(*trained, tmp_path / "m.kaogen", options)
+    assert "--precision auto" in caught.value.hint
+    assert not (tmp_path / "m.kaogen").exists()
+
+
 def test_export_refuses_what_does_not_fit(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run_folder, data = trained
     out, options = tmp_path / "m.kaogen", ExportOptions(name="mini")
