@@ -119,8 +119,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"A batch of {self.batch} pictures cannot be.")
-        if self.kimg <= 0 or self.tick_kimg <= 0:
-            raise ConfigError("--kimg and --tick must be more than 0.")
+        for name in ("kimg", "tick_kimg", "lr_g", "lr_d", "ada_kimg"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} is {getattr(self, name)}, not a number above 0.")
         self._check_choices()
         self._check_ranges()
 
@@ -139,7 +140,7 @@ class TrainConfig:
             )
 
     def _check_ranges(self) -> None:
-        for name in ("mixing", "tag_dropout", "lr_hold", "lr_final", "ada_p", "ada_max"):
+        for name in ("mixing", "tag_dropout", "lr_hold", "lr_final", "ada_p", "ada_max", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, not between 0 and 1.")
         for name in ("r1_interval", "r2_interval", "gp_interval", "path_interval", "path_shrink"):
@@ -148,13 +149,14 @@ class TrainConfig:
         for name in (
             *("r1_gamma", "r2_gamma", "gp_weight", "path_weight", "freeze_d", "tag_weight"),
             *("uncond_kimg", "blend_kimg", "ada_target", "holdout", "d_first_kimg"),
+            *("ema_kimg", "ema_rampup"),
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 0 or more.")
         if self.ada_p > self.ada_max:
             raise ConfigError(f"ada_p is {self.ada_p}, more than ada_max, {self.ada_max}.")
-        if self.ada_interval < 1 or self.ada_kimg <= 0:
-            raise ConfigError("ada_interval must be 1 or more, ada_kimg more than 0.")
+        if self.ada_interval < 1:
+            raise ConfigError("ada_interval must be 1 or more.")
         if self.lr_decay == "steps" and self.lr_final == 0:
             raise ConfigError("Halving a rate never reaches 0.", hint="Give --lr-final above 0.")
 
