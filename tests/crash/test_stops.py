@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crash.runs import CONFIG, NET, ROWS, Session, weights, without_pictures
 from kaogen.data.archives.archive import Archive
 from kaogen.errors import CheckpointError, TrainingError
-from kaogen.training import checkpoint
+from kaogen.training import checkpoint, progress
 from kaogen.training.batches import Rows
 from kaogen.training.loop import Trainer
 from kaogen.training.run import Run, Tick
@@ -114,6 +114,16 @@ def test_weights_that_are_no_numbers_are_never_saved(
     again = Run(tmp_path, Archive.open(faces), NET, CONFIG)
     assert again.trainer.seen == 12
     assert again.train(nobody)
+
+
+def test_a_line_that_a_kill_cut_short_costs_no_other(tmp_path: Path) -> None:
+    progress.append(tmp_path, seen=4)
+    with (tmp_path / progress.NAME).open("a") as handle:
+        handle.write('{"time": 17')
+    progress.append(tmp_path, start=4)
+    progress.append(tmp_path, seen=8)
+    ticks, starts = progress.history(tmp_path)
+    assert ([tick["seen"] for tick in ticks], starts) == ([4, 8], [4])
 
 
 @pytest.mark.usefixtures("no_pictures")

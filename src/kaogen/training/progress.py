@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ NAME = "progress.jsonl"
 def append(run: Path, **values: Any) -> None:
     """Add one line, with the time of day in seconds since 1970."""
     entry = {"time": round(time.time(), 1), **values}
-    with (run / NAME).open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    line = json.dumps(entry, ensure_ascii=False) + "\n"
+    with (run / NAME).open("ab+") as handle:
+        if handle.tell():
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":  # a kill has cut the last line short: it ends here
+                line = "\n" + line
+        handle.write(line.encode())
 
 
 def history(run: Path) -> tuple[list[dict[str, Any]], list[int]]:

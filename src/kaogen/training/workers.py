@@ -60,8 +60,14 @@ class Workers:
     def meet(self) -> None:
         """Wait for the others. Words of the CPU (losses, wishes to stop) go by gloo from here."""
         if self.world > 1:
-            with self.told():
+            try:
                 dist.init_process_group("gloo")
+            except (RuntimeError, ValueError) as error:
+                where = ":".join(os.environ.get(f"MASTER_{n}", "?") for n in ("ADDR", "PORT"))
+                raise TrainingError(
+                    f"Rank {self.rank} of {self.world} cannot meet the others at {where}.",
+                    hint="Start every rank with the same torchrun command (docs/clusters.md).",
+                ) from error
 
     def device(self, name: str) -> torch.device:
         """The device that `--device` means, on all ranks; between CUDA devices, nccl from here."""
