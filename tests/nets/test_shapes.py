@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kaogen.cli.main import main
 from kaogen.errors import ConfigError
 from kaogen.nets.config import PRESETS, NetConfig, paper_channels, preset
 from kaogen.nets.critic import FeatureCritic, as_rgb
@@ -180,3 +181,24 @@ def test_what_the_trunk_sees_of_other_channels() -> None:
     half = as_rgb(torch.cat([grey, alpha], dim=1))
     torch.testing.assert_close(half, torch.full((1, 3, 2, 2), 0.25))  # half white
     torch.testing.assert_close(as_rgb(torch.cat([rgb, alpha], dim=1)), half)
+
+
+def test_summary_tells_what_presets_make(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["summary"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["preset", *PRESETS]
+    assert {"25,059,810", "24,030,843"} <= set(lines[3].split())
+    # A file of settings goes out, and comes back in another shape.
+    assert main(["summary", "--preset", "tiny64", "--json"]) == 0
+    settings = json.loads(capsys.readouterr().out)
+    path = tmp_path / "wide.json"
+    path.write_text(json.dumps(settings | {"base_width": 6, "img_channels": 4}))
+    assert main(["summary", "--preset", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "G_synthesis/64x96/Conv1" in shown
+    assert "96x64x4" in shown.splitlines()[-1]
+    assert main(["summary", "--preset", "huge"]) != 0
+    told = capsys.readouterr()
+    assert "paper1024, or give a .json file" in told.out + told.err

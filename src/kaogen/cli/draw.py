@@ -30,7 +30,7 @@ def command(
         int | None, typer.Option(help="Of the first; the others follow. By default a random one.")
     ] = None,
     psi: Annotated[float | None, typer.Option(help="Variety: 0 typical, 1 as trained.")] = None,
-    size: Annotated[int | None, typer.Option(help="Edge in pixels, 32 to 1024.")] = None,
+    size: Annotated[int | None, typer.Option(help="Longer edge in pixels, 32 to 1024.")] = None,
     strength: Annotated[float | None, typer.Option(help="How strongly tags show, 0 to 2.")] = None,
     columns: Annotated[int | None, typer.Option(min=1, help="Of the sheet.")] = None,
     model: Annotated[
