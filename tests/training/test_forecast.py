@@ -1,6 +1,7 @@
 """`--dry-run` and the live line: what is foretold, and that nothing is written."""
 
 import json
+import pickle
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from kaogen.cli import train_told
 from kaogen.cli.main import main
 from kaogen.cli.train import kept_back
 from kaogen.cli.train_options import OPTIONS
+from kaogen.data.archives import archive as archives
 from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError
 from kaogen.tags import Vocabulary
@@ -170,3 +172,25 @@ def test_the_guide_tells_of_every_option() -> None:
     missing = [flag for names in flags for flag in names if f"`{flag}" not in guide]
     assert missing == []
     assert max(len(line) for line in guide.splitlines() if not line.startswith("|")) <= 100
+
+
+def test_pictures_decoded_ahead_are_the_same_and_a_refused_start_does_not_wait(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Archive.open(archive)
+    plain = whole.pixels()
+    whole.prefetch()
+    assert pickle.loads(pickle.dumps(whole)).pixels().shape == plain.shape
+    assert np.array_equal(whole.pixels(), plain)
+    decoded: list[int] = []
+    monkeypatch.setattr(archives, "_DECODE_CHUNK", 1)
+    monkeypatch.setattr(Archive, "_decode", lambda self, index: slowly(decoded, plain[index]))
+    with whole:
+        whole.prefetch()
+    assert len(decoded) < len(whole) // 2
+
+
+def slowly(decoded: list[int], picture: np.ndarray) -> np.ndarray:
+    decoded.append(1)
+    time.sleep(0.02)
+    return picture

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,10 +18,13 @@ from kaogen.cli.train_told import beginning, end, foretell, show
 from kaogen.data.archives.archive import Archive
 from kaogen.nets.config import NetConfig
 from kaogen.nets.config import preset as preset_named
-from kaogen.training import checkpoint
 from kaogen.training.config import RECIPES, TrainConfig, r1_gamma, with_loss
-from kaogen.training.run import Run
-from kaogen.training.transfer import Source
+
+if TYPE_CHECKING:  # torch is loaded later, while pictures are decoded
+    import torch
+
+    from kaogen.training.transfer import Source
+    from kaogen.training.workers import Workers
 
 
 @with_options
@@ -65,40 +71,36 @@ def command(
       kaogen train few.zip --out runs/fine --init-from runs/first --augment ada --freeze-d 2
       torchrun --nproc-per-node 2 -m kaogen train faces.zip --out runs/first  # see docs/clusters.md
     """
-    import torch
+    with decoding(archive, not dry_run) as ahead:
+        import torch
 
-    from kaogen.training.workers import Workers
+        from kaogen.training.run import Run
+        from kaogen.training.workers import Workers
 
-    workers = Workers.from_environment()
-    workers.meet()
-    place = workers.device(device)
-    # Said aloud even where it is the default: left unsaid, torch 2.13's bf16 convolutions ran at
-    # an eighth of their speed on two cores (docs/LOG.md).
-    torch.set_num_threads(threads or workers.threads())
-    with workers.together():
-        net, config = settings(preset, critic, conditioning, unconditional, batch)
-        config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
-        if lr is not None:
-            config = replace(config, lr_g=lr, lr_d=lr)
-        config = with_chosen(config, net, chosen)
-        data = Archive.open(archive)
-        if "holdout" not in chosen:
-            count = workers.from_first(lambda: kept_back(out, len(data)))
-            config = replace(config, holdout=count)
-        console = Console(stderr=True, quiet=not workers.first)
-        if dry_run:
-            from kaogen.training.forecast import forecast
-
-            # What is asked for goes to stdout, so that it can be kept.
-            told = forecast(data, net, config, workers, place)
-            foretell(told, Console(quiet=not workers.first))
-            workers.part()
-            return
-        source = workers.from_first(lambda: ancestor(init_from, out))
-        console.print(f"Reading {archive} ...")
-        run = Run(out, data, net, config, workers, place, source)
-        for line in run.told:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        workers = Workers.from_environment()
+        workers.meet()
+        place = workers.device(device)
+        # Said aloud even where it is the default: left unsaid, torch 2.13's bf16 convolutions ran
+        # at an eighth of their speed on two cores (docs/LOG.md).
+        torch.set_num_threads(threads or workers.threads())
+        with workers.together():
+            net, config = settings(preset, critic, conditioning, unconditional, batch)
+            config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
+            if lr is not None:
+                config = replace(config, lr_g=lr, lr_d=lr)
+            config = with_chosen(config, net, chosen)
+            data = ahead or Archive.open(archive)
+            if "holdout" not in chosen:
+                count = workers.from_first(lambda: kept_back(out, len(data)))
+                config = replace(config, holdout=count)
+            console = Console(stderr=True, quiet=not workers.first)
+            if dry_run:
+                only_tell(data, net, config, workers, place)
+                return
+            source = workers.from_first(lambda: ancestor(init_from, out))
+            run = Run(out, data, net, config, workers, place, source)
+            for line in run.told:
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
     beginning(run, preset, console)
     finished = show(run, console)
     end(run, console, finished)
@@ -107,12 +109,39 @@ def command(
         raise typer.Exit(130)
 
 
+@contextmanager
+def decoding(path: Path, wanted: bool) -> Iterator[Archive | None]:
+    """The data set, its pictures being decoded while torch is loaded, which takes as long.
+
+    None under torchrun: there all ranks must meet before one of them may fail.
+    """
+    if not wanted or "RANK" in os.environ:
+        yield None
+        return
+    with Archive.open(path) as archive:
+        Console(stderr=True).print(f"Reading {path} ...", markup=False, soft_wrap=True)
+        archive.prefetch()
+        yield archive
+
+
+def only_tell(
+    data: Archive, net: NetConfig, config: TrainConfig, workers: Workers, place: torch.device
+) -> None:
+    """`--dry-run`, to stdout: that is what was asked for."""
+    from kaogen.training.forecast import forecast
+
+    told = forecast(data, net, config, workers, place)
+    foretell(told, Console(quiet=not workers.first))
+    workers.part()
+
+
 def ancestor(path: Path | None, out: Path) -> Source | None:
     """What `--init-from` names; a run that has begun needs it no more and only compares."""
+    from kaogen.interop.ancestor import source_of
+    from kaogen.training import checkpoint
+
     if path is None or (checkpoint.listing(out) and not path.exists()):
         return None
-    from kaogen.interop.ancestor import source_of
-
     return source_of(path)
 
 

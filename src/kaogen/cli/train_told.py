@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from kaogen.training import curves, evolution
-from kaogen.training.forecast import STEPS, Forecast
-from kaogen.training.health import Trouble
-from kaogen.training.run import Run, Tick
+if TYPE_CHECKING:  # torch is loaded later, while pictures are decoded
+    from kaogen.training.forecast import Forecast
+    from kaogen.training.health import Trouble
+    from kaogen.training.run import Run, Tick
 
 _WINDOW = 600.0  # seconds that a rate is the mean of
 
@@ -70,6 +71,8 @@ def show(run: Run, console: Console) -> bool:
 
 def beginning(run: Run, name: str, console: Console) -> None:
     """What is trained, and where to look."""
+    from kaogen.training import curves
+
     trainer, folder = run.trainer, run.folder
     seen = f"going on at {trainer.seen:,} images" if trainer.seen else "from the beginning"
     console.print(
@@ -88,6 +91,8 @@ def beginning(run: Run, name: str, console: Console) -> None:
 
 def end(run: Run, console: Console, finished: bool) -> None:
     """How it ended, and what to do next."""
+    from kaogen.training import evolution
+
     seen, hours = run.trainer.seen, duration(run.minutes * 60)
     done = f"{'Done' if finished else 'Stopped'} at {seen:,} images after {hours} of training; "
     next_ = "run the same command to go on."
@@ -118,7 +123,7 @@ def foretell(told: Forecast, console: Console) -> None:
         ("Activations", told.activations),
         ("Memory", "unknown" if told.memory is None else f"{told.memory:.1f} GiB"),
         ("Disk", f"{told.disk:.2f} GiB for checkpoints and grids, about"),
-        ("Speed", f"{told.rate:.3g} images a second, measured now: {STEPS} steps"),
+        ("Speed", f"{told.rate:.3g} images a second, measured now in {told.steps} steps"),
         ("Time", f"{duration(told.hours * 3600)} for {told.config.kimg:,.10g} kimg"),
         ("A night of 8 hours", f"{night:,.0f} kimg"),
     ]

@@ -41,6 +41,7 @@ class Forecast:
         parameters: of G, of what D learns, and of D's frozen trunk.
         gflop: for a picture drawn by G, and for one judged by D; multiply-adds count two.
         activations: their type.
+        steps: that were measured.
         seconds: for a step, everything but ticks included.
         tick: seconds that the reports of a tick take, about.
         memory: GiB, the data set included.
@@ -56,6 +57,7 @@ class Forecast:
     parameters: tuple[int, int, int]
     gflop: tuple[float, float]
     activations: str
+    steps: int
     seconds: float
     tick: float
     memory: float | None
@@ -124,6 +126,7 @@ def forecast(
         parameters(trainer),
         gflop(trainer),
         str(trainer.dtype).removeprefix("torch."),
+        STEPS,
         seconds,
         tick,
         None if held is None else held + stored,

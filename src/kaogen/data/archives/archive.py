@@ -22,7 +22,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -82,6 +82,8 @@ class Archive:
         self.path = path
         self._zip: zipfile.ZipFile | None = None
         self._pid = -1
+        self._ahead: Future[Pixels] | None = None
+        self._closed = False
         infos = self._handle().infolist()
         self._infos = {info.filename: info for info in infos}
         self.names: tuple[str, ...] = tuple(
@@ -120,11 +122,25 @@ class Archive:
         """The file of image ``index`` as it is stored; ArchiveError when it cannot be read."""
         return self._read(self.names[index], MAX_IMAGE_BYTES)
 
+    def prefetch(self) -> None:
+        """Begin to decode all images in the background, for the next call of :meth:`pixels`.
+
+        :meth:`close` breaks it off.
+        """
+        pool = ThreadPoolExecutor(max_workers=1)
+        self._closed = False
+        self._ahead = pool.submit(self._pixels, None)
+        pool.shutdown(wait=False)
+
     def pixels(self, progress: Progress | None = None) -> Pixels:
         """All images as uint8 ``[N, H, W, C]``, decoded by a few threads.
 
         ``progress(done, total)`` is called from the calling thread now and then.
         """
+        ahead, self._ahead = self._ahead, None
+        return ahead.result() if ahead is not None else self._pixels(progress)
+
+    def _pixels(self, progress: Progress | None) -> Pixels:
         total = len(self)
         shape = (total, *self.resolution, self.channels)
         try:
@@ -135,6 +151,8 @@ class Archive:
 
         def decode(start: int) -> int:
             stop = min(start + _DECODE_CHUNK, total)
+            if self._closed:
+                return 0
             for index in range(start, stop):
                 out[index] = self.image(index)
             return stop - start
@@ -187,7 +205,10 @@ class Archive:
         return tuple(names), table
 
     def close(self) -> None:
-        """Close the file handle of this process."""
+        """Close the file handle of this process, and decode no more ahead."""
+        if self._ahead is not None:
+            self._closed, ahead, self._ahead = True, self._ahead, None
+            ahead.exception()  # waits until the threads have let go
         if self._zip is not None and self._pid == os.getpid():
             self._zip.close()
         self._zip = None
@@ -204,7 +225,7 @@ class Archive:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_zip": None, "_pid": -1}
+        return {**self.__dict__, "_zip": None, "_pid": -1, "_ahead": None}
 
     def _handle(self) -> zipfile.ZipFile:
         # After a fork parent and child would share one file offset; so each opens its own.
