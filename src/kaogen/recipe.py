@@ -10,7 +10,7 @@ tags           tags   tags that the character shall show
 without        not    tags that it shall not show
 seed           seed   0 to 2**32-1: which character; None lets whoever draws choose
 psi            psi    0 to 1.5: truncation; small is typical, large is varied
-size           size   32 to 1024: width and height of the picture in pixels
+size           size   32 to 1024: the longer edge of the picture in pixels
 model          model  id of a model file; "" is the one that ships
 variation_seed vs     the seed that `variation` leans toward
 variation      variation  0 to 1: how far the latent leans, along the sphere

@@ -47,8 +47,8 @@ def command(
 
     The running average of the weights is taken. 16 pictures are drawn by torch and by the new
     file; nothing is written when any pixel differs by more than one grey level. Weights are stored
-    as small as that allows (--precision auto). --precision int8 makes half the file: pictures may
-    then differ by a mean of one grey level, which is measured and told.
+    as small as that allows (--precision auto). --precision int8 makes a file of about 60% of the
+    size: pictures may then differ by a mean of one grey level, which is measured and told.
 
     \b
     Example:

@@ -60,8 +60,8 @@ class ExportOptions:
         measured: per tag, `obedience` and `unasked` (0..1), as an evaluation found them.
         precision: how weights are stored: "fp16", "mixed" (the small mapping network as fp32, for
             a network whose pictures hang on w's last digits), "fp32", or "auto": the first of
-            these that passes the parity check. "int8" halves the file again; pictures may then
-            differ by a mean of one grey level.
+            these that passes the parity check. "int8" takes 60% of fp16's bytes; pictures may
+            then differ by a mean of one grey level.
     """
 
     name: str
