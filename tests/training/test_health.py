@@ -26,7 +26,7 @@ HEALTHY: list[Tick] = [
 def trace(*last: Tick, before: int = len(HEALTHY)) -> list[Tick]:
     """A healthy run that ends in `last`, which say only what is unlike it."""
     ticks = [*HEALTHY[:before], *({**HEALTHY[-1], **tick} for tick in last)]
-    held = {"held": 0.3, "rv": 0.02, "rv_error": 0.05}
+    held = {"held": 0.3, "rv": 0.25, "rv_error": 0.05}
     return [{"seen": 8000 * (i + 1), **held, **tick} for i, tick in enumerate(ticks)]
 
 
@@ -86,6 +86,13 @@ def test_a_beginning_network_is_dull_but_not_for_long() -> None:
     dull = {"variety": 0.2, "z_variety": 0.1}
     assert found(trace(*[dull] * 5, before=0)) == []
     assert found(trace(*[dull] * 12, before=0)) == ["collapse", "one face a tag"]
+
+
+def test_a_discriminator_that_is_ahead_is_not_overfitting() -> None:
+    ahead = [{"rt": 0.95, "d": 0.05, "rv": 0.02}] * 3
+    assert found(trace(*ahead)) == ["d wins"]
+    early = [{**tick, "seen": tick["seen"] // 20} for tick in trace(*ahead)]
+    assert found(early) == []
 
 
 def test_adaptive_augmentation_is_given_its_time() -> None:

@@ -15,6 +15,9 @@ Ticks = Sequence[dict[str, Any]]
 # D's loss when it knows nothing; with "wgan-gp" only differences of scores mean something.
 NEUTRAL = {"nonsaturating": 2 * math.log(2), "hinge": 2.0, "relativistic": math.log(2)}
 WINDOW = 3  # ticks that are looked at together, so that one odd tick raises no alarm
+BEGINNING = 10_000  # images, during which D rightly tells all fakes from real faces
+
+DULL = 50_000  # images, during which a new network's faces may be alike
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ def recent(ticks: Ticks, key: str, count: int = WINDOW) -> float | None:
     return statistics.fmean(known) if len(known) == count else None
 
 
+def begins(ticks: Ticks) -> bool:
+    """Whether the run has only begun."""
+    return int(ticks[-1]["seen"]) < BEGINNING
+
+
 def best(ticks: Ticks, key: str) -> float:
     """The highest that a figure has been; 0 where it was never told."""
     return max((float(tick[key]) for tick in ticks if key in tick), default=0.0)
@@ -67,7 +75,7 @@ def best(ticks: Ticks, key: str) -> float:
 def d_wins(ticks: Ticks, config: TrainConfig) -> Trouble | None:
     """D's loss at 0."""
     d, neutral = recent(ticks, "d"), NEUTRAL.get(config.loss)
-    if d is None or neutral is None or d > 0.05 * neutral:
+    if d is None or neutral is None or d > 0.05 * neutral or begins(ticks):
         return None
     return Trouble(
         "d wins",
@@ -96,11 +104,15 @@ def overfits(ticks: Ticks, config: TrainConfig) -> Trouble | None:
     """Signs of D's scores: nearly all reals on one side.
 
     With a loss of differences, rt counts pairs that D orders rightly, which are many even in
-    good health.
+    good health. And where faces are held out, they know better (`by_heart`): a D that is ahead
+    of G, as at the beginning, is as sure of them.
     """
     rt = recent(ticks, "rt")
     paired = config.loss in ("wgan-gp", "relativistic")
-    if rt is None or rt < (0.97 if paired else 0.85):
+    if rt is None or rt < (0.97 if paired else 0.85) or begins(ticks):
+        return None
+    held = recent(ticks, "rv")
+    if held is not None and held < 0.2:
         return None
     adapts = config.augment == "ada" and config.ada_target > 0
     p = recent(ticks, "p", 1)
@@ -157,11 +169,8 @@ def forgets_z(ticks: Ticks, config: TrainConfig) -> Trouble | None:
 
 
 def _fell(ticks: Ticks, key: str, now: float) -> bool:
-    """Whether a figure was twice as high before, or is that low although all is long begun.
-
-    The first ticks of a run are left alone: a network that begins is dull.
-    """
-    return best(ticks, key) > 2 * now or len(ticks) >= 12
+    """Whether a figure was twice as high before, or is that low although all is long begun."""
+    return best(ticks, key) > 2 * now or int(ticks[-1]["seen"]) >= DULL
 
 
 def slow(ticks: Ticks) -> Trouble | None:

@@ -78,7 +78,8 @@ def measure(trainer: Trainer, probe: Probe) -> dict[str, float]:
         rv, rv_error: where faces are held out, (E D(real) - E D(held out)) / (E D(real) -
             E D(fake)) (Karras et al. 2020, eq. 1), and its standard error: near 0 D rates faces
             it never saw like those it trains on, near 1 like fakes.
-        held: D's mean score of faces held out.
+        real, held, fake: D's mean scores of faces it trains on, of faces held out and of fakes,
+            nothing being augmented; where faces are held out.
 
     """
     with resting(trainer):
@@ -105,13 +106,13 @@ def faces(trainer: Trainer, generator: Generator, z: Tensor, labels: Tensor) -> 
 
 
 def by_heart(trainer: Trainer, probe: Probe, fake: list[Tensor]) -> dict[str, float]:
-    """D's scores of faces it trains on, of faces held out, and of fakes."""
+    """`rv` and what it is made of."""
     labels = torch.from_numpy(trainer.data.labels)
     seen = scores(trainer, list(pictures(trainer, probe.real)), labels[probe.real])
     held = scores(trainer, list(pictures(trainer, probe.held)), labels[probe.held])
     faked = scores(trainer, fake, probe.labels)
     gap = float(seen.mean() - faked.mean())
-    told = {"held": float(held.mean())}
+    told = {"real": float(seen.mean()), "held": float(held.mean()), "fake": float(faked.mean())}
     if gap <= 0:  # D tells nothing yet
         return told
     error = float((seen.var() / len(seen) + held.var() / len(held)).sqrt()) / gap
@@ -122,7 +123,8 @@ def scores(trainer: Trainer, batches: list[Tensor], labels: Tensor) -> Tensor:
     """D's score of each picture [N], the mean over its heads and patches."""
     out = []
     for x, row in zip(batches, labels.split(_ONCE), strict=True):
-        heads = trainer.d.score(trainer.d.features(x), row.to(trainer.device))
+        asked = trainer.labels_for_d(row.to(trainer.device))
+        heads = trainer.d.score(trainer.d.features(x), asked)
         out.append(torch.stack([h.reshape(len(h), -1).mean(dim=1) for h in heads]).mean(dim=0))
     return torch.cat(out)
 

@@ -110,6 +110,9 @@ class Reporter:
         figures: dict[str, Any] = {"rate": rate, "minutes": minutes, **losses}
         if not hurry:
             figures |= measure(trainer, self.probe)
+        elif len(self.probe.held):
+            # Those of the losses are of augmented faces: another measure than the other ticks'.
+            figures = {k: v for k, v in figures.items() if k not in ("real", "fake")}
         figures["lr_g"] = config.lr_g * lr_share(config, trainer.seen)
         if config.uncond_kimg or config.blend_kimg:
             figures["labels"] = label_share(config, trainer.seen)
