@@ -139,7 +139,7 @@ def test_going_on_with_other_tags_says_which(finished: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("given", "status", "says"),
     [
-        ("nowhere", 4, "there is no model"),
+        ("nowhere", 4, "There is nothing to start from at nowhere"),
         ("empty", 4, "holds no checkpoint"),
         ("weights.pkl", 4, "is not a kaogen model"),
         ("broken.kaogen", 4, "is not a"),

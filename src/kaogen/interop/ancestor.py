@@ -18,7 +18,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from kaogen.errors import BundleError, CheckpointError
+from kaogen.errors import BundleError, CheckpointError, ModelNotFoundError
 from kaogen.interop.graphs import SQRT2
 from kaogen.nets.config import NetConfig
 from kaogen.nets.generator import Generator
@@ -49,7 +49,13 @@ def source_of(path: Path) -> Source:
             f"{path} is not a kaogen model.",
             hint="Give a run folder, one of its checkpoints, or a .kaogen file.",
         )
-    return source_of_bundle(Bundle.open(find_bundle(path)))
+    try:
+        return source_of_bundle(Bundle.open(find_bundle(path)))
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"There is nothing to start from at {path}.",
+            hint="Give a run folder, one of its checkpoints, a .kaogen file, or faces64.",
+        ) from error
 
 
 def source_of_bundle(bundle: Bundle) -> Source:
