@@ -274,7 +274,7 @@ def test_held_out_faces_are_never_drawn_and_tell_what_d_knows(make_trainer: Make
 
 def test_warnings_stand_in_progress(told: Reporter) -> None:
     for number in range(3):
-        told.trainer.seen += 8
+        told.trainer.seen += 8000  # D may be ahead at the beginning
         troubles = told.tick(1.0, 3.0 + number, {"d": 0.001, "g": 0.5}, hurry=True)
     assert [t.name for t in troubles] == ["d wins", "slow"]
     assert isinstance(troubles[0], Trouble)
