@@ -219,7 +219,7 @@ class Run:
             if trainer.seen > window.since:
                 self.finish(window, hurry=True)
             with self.workers.together():
-                if self.workers.first:
+                if self.workers.first and not stop.pressing:
                     with self.written():
                         self.reporter.close()
         return trainer.seen >= total

@@ -12,10 +12,16 @@ class Stop:
 
     Who presses Ctrl-C again, a second or more later, does not want to wait: that ends the process
     where it is. (Sooner, it may be the same Ctrl-C, sent on by a launcher.)
+
+    Attributes:
+        wanted: whether a signal came.
+        pressing: whether it was SIGTERM: a machine goes down or gives the place to another job,
+            and what is not done in seconds is lost.
+
     """
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.wanted = self.pressing = False
         self.since = 0.0
 
     def __enter__(self) -> Stop:
@@ -30,6 +36,7 @@ class Stop:
         now = time.monotonic()
         if self.wanted and number == signal.SIGINT and now > self.since + 1:
             raise KeyboardInterrupt
+        self.pressing |= number == signal.SIGTERM
         if not self.wanted:
             self.wanted, self.since = True, now
 
