@@ -115,6 +115,9 @@ def test_serving(made: tuple, tmp_path: Path) -> None:
     studio = Studio(Bundle.open(out))
     with TestClient(create_app(studio, Settings(static=tmp_path))) as client:
         answer = client.get("/v1/characters.png?seed=1&size=64")
+        model = client.get("/v1/models").json()["models"][0]
+    assert (model["width"], model["resolution"]) == (kind.width, kind.height)
+    assert model["channels"] == kind.channels
     assert answer.status_code == 200
     assert answer.content == studio.draw(Recipe(seed=1, size=64)).png()
     assert Image.open(io.BytesIO(answer.content)).mode == kind.mode

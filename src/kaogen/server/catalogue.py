@@ -74,6 +74,8 @@ def models_body(bundle: Bundle) -> ModelsBody:
         name=manifest.name,
         default=True,
         resolution=manifest.resolution,
+        width=manifest.image_shape[2],
+        channels=manifest.channels,
         licence=manifest.licence,
         trained=manifest.trained.model_dump(mode="json"),
         tags=len(manifest.tags),

@@ -97,7 +97,9 @@ class ModelBody(BaseModel):
     id: str
     name: str
     default: bool
-    resolution: int
+    resolution: int = Field(description="The picture's height in pixels, as the model draws it.")
+    width: int
+    channels: int = Field(description="1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.")
     licence: str
     trained: dict[str, Any]
     tags: int = Field(description="How many tags the vocabulary has.")
