@@ -266,12 +266,11 @@ def test_twice_the_size_from_a_run(finished: Path, tmp_path: Path) -> None:
 def test_a_disk_without_room_is_found_before_the_first_step(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(tmp_path, archive, NET, TINY)
     free = inputs.shutil.disk_usage(tmp_path)._replace(free=100_000)
     monkeypatch.setattr(inputs.shutil, "disk_usage", lambda _: free)
     with pytest.raises(TrainingError, match="0 MB are free on its disk"):
-        run.train(told)
-    assert run.trainer.seen == 0
+        Run(tmp_path / "run", archive, NET, TINY)
+    assert not (tmp_path / "run").exists()
 
 
 # A file of more bytes than this cannot be written, as on a disk that is full.

@@ -104,7 +104,8 @@ def check_room(folder: Path, tensors: dict[str, Tensor], learnt: int, checkpoint
     """
     own = sum(t.numel() * t.element_size() for n, t in tensors.items() if not n.startswith("opt_"))
     need = checkpoints * (own + 8 * learnt)
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if free < need:
         raise TrainingError(
             f"{folder}: {free / 1e6:,.0f} MB are free on its disk; the run's checkpoints take "
