@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import kaogen
+from kaogen import __version__
 from kaogen.training import curves, evolution, grid, progress, tensorboard
 from kaogen.training.batches import rng
 from kaogen.training.health import Trouble, judge
@@ -199,7 +199,7 @@ def surroundings(trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": trainer.workers.world,
         "versions": {
-            "kaogen": kaogen.__version__,
+            "kaogen": __version__,
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
