@@ -112,5 +112,21 @@ def read_on_first(workers: Workers, folder: Path) -> None:
 
 def drift_apart(workers: Workers, folder: Path) -> None:
     """Rank 1 has one weight more."""
-    workers.agree_on("weights", bytes(8))
-    workers.agree_on("weights", bytes(8 + workers.rank))
+    workers.agree_on("weights", lambda: bytes(8))
+    workers.agree_on("weights", lambda: bytes(8 + workers.rank))
+
+
+def find_other_devices(workers: Workers, folder: Path) -> None:
+    """Rank 1 has a CUDA device, which is said not to be there on rank 0."""
+    if workers.rank == 1:
+        workers.pick = lambda _name: torch.device("cuda", 0)  # type: ignore[method-assign]
+    workers.device("auto")
+
+
+def fail_on_one_before_the_rest_agree(workers: Workers, folder: Path) -> None:
+    """Rank 1 fails where rank 0 goes on to compare, and then to read."""
+    with workers.together():
+        if workers.rank == 1:
+            raise ConfigError("Something is missing here.")
+        workers.agree_on("weights", lambda: bytes(8))
+        workers.from_first(lambda: 1)

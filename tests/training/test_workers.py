@@ -31,8 +31,9 @@ def test_two_ranks_take_the_steps_of_one_process(tmp_path: Path, critic: str) ->
     assert {"r1", "r2", "gp", "path"} <= set(alone["told"][0])
 
 
-def test_what_fails_on_one_rank_is_told_once_and_ends_all(tmp_path: Path) -> None:
-    assert ranks.ranks(ranks.fail_on_one, tmp_path) == [2, 2]
+@pytest.mark.parametrize("task", [ranks.fail_on_one, ranks.fail_on_one_before_the_rest_agree])
+def test_what_fails_on_one_rank_is_told_once_and_ends_all(tmp_path: Path, task: ranks.Task) -> None:
+    assert ranks.ranks(task, tmp_path) == [2, 2]
     assert [p.name for p in tmp_path.iterdir()] == ["1.error"]
 
 
@@ -45,6 +46,12 @@ def test_only_the_first_rank_needs_the_disk(tmp_path: Path) -> None:
 def test_ranks_that_drift_apart_stop(tmp_path: Path) -> None:
     assert ranks.ranks(ranks.drift_apart, tmp_path) == [7, 7]
     assert "Rank 1 has other weights than rank 0" in (tmp_path / "0.error").read_text()
+    assert not (tmp_path / "1.error").exists()
+
+
+def test_ranks_that_find_other_devices_stop(tmp_path: Path) -> None:
+    assert ranks.ranks(ranks.find_other_devices, tmp_path) == [2, 2]
+    assert "Some ranks found a CUDA device" in (tmp_path / "0.error").read_text()
 
 
 def test_the_rows_of_a_rank_are_whole_groups_of_one_process() -> None:

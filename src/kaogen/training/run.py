@@ -96,7 +96,7 @@ class Run:
         with workers.together():
             self.check_folder()
             whole = {**self.identity(), "train": config.to_dict()}
-            workers.agree_on("data sets or settings", json.dumps(whole).encode())
+            workers.agree_on("data sets or settings", json.dumps(whole).encode)
         torch.manual_seed(config.seed)
         self.trainer = self.build_trainer()
         self.told = notes(self.trainer.data, self.vocabulary)
@@ -206,7 +206,7 @@ class Run:
                 if self.workers.first:
                     stack.enter_context(checkpoint.alone_in(self.folder))
                     self.report_start()
-            self.workers.agree_on("weights", checkpoint.digest(trainer.tensors()))
+            self.agree_on_weights()
             stop = stack.enter_context(Stop())
             window = Window(trainer.seen)
             while trainer.seen < total and not self.workers.any(stop.wanted):
@@ -230,6 +230,9 @@ class Run:
     def report_start(self) -> None:
         """What is told before the first step."""
         trainer = self.trainer
+        learnt = sum(p.numel() for p in (*trainer.g.parameters(), *trainer.d_learns))
+        coming = max(1, KEEP + 1 - len(checkpoint.listing(self.folder)))
+        check_room(self.folder, trainer.tensors(), learnt, coming)
         if self.ancestors and trainer.seen == 0:
             self.save()  # from here on the run needs its ancestor's file no more
         told = {**self.identity(), "train": self.config.to_dict(), "data": str(self.archive.path)}
@@ -249,7 +252,7 @@ class Run:
         """
         rate = window.rate(self.trainer.seen)
         self.minutes += window.seconds() / 60
-        self.workers.agree_on("weights", checkpoint.digest(self.trainer.tensors()))
+        self.agree_on_weights()
         path = None
         with self.workers.together():
             if self.workers.first:
@@ -258,6 +261,10 @@ class Run:
                     means = window.losses.means()
                     self.troubles = self.reporter.tick(rate, self.minutes, means, hurry=hurry)
         return path
+
+    def agree_on_weights(self) -> None:
+        """TrainingError where ranks have drifted apart, or a weight is no number."""
+        self.workers.agree_on("weights", lambda: checkpoint.digest(self.trainer.tensors()))
 
     @contextmanager
     def written(self) -> Iterator[None]:

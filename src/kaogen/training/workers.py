@@ -73,7 +73,9 @@ class Workers:
         """The device that `--device` means, on all ranks; between CUDA devices, nccl from here."""
         with self.together():
             chosen = self.pick(name)
-            if len(set(self.all_of(chosen.type))) > 1:
+        kinds = self.all_of(chosen.type)
+        with self.together():
+            if len(set(kinds)) > 1:
                 raise ConfigError(
                     "Some ranks found a CUDA device and others did not.",
                     hint="Give --device cpu, or start as many processes as there are GPUs.",
@@ -216,21 +218,25 @@ class Workers:
             dist.all_gather_object(words, word)
         return words
 
-    def agree_on(self, what: str, state: bytes) -> None:
+    def agree_on(self, what: str, state: Callable[[], bytes]) -> None:
         """TrainingError where ranks differ in what must be the same."""
-        words = self.all_of(hashlib.sha256(state).hexdigest())
+        with self.together():
+            mine = state()
+        words = self.all_of(hashlib.sha256(mine).hexdigest())
         other = next((rank for rank, word in enumerate(words) if word != words[0]), None)
-        if other is not None:
-            raise TrainingError(
-                f"Rank {other} has other {what} than rank 0.",
-                hint="Start every rank with the same command, data and version of kaogen.",
-            )
+        with self.together():
+            if other is not None:
+                raise TrainingError(
+                    f"Rank {other} has other {what} than rank 0.",
+                    hint="Start every rank with the same command, data and version of kaogen.",
+                )
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """What fails on one rank within fails on all, and is told once.
 
-        The first that failed raises its error; the others leave with its exit status.
+        The first that failed raises its error; the others leave with its exit status. Within,
+        ranks may wait for each other only by what begins with this itself.
         """
         error: KaogenError | None = None
         try:
