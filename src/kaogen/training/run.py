@@ -230,9 +230,6 @@ class Run:
     def report_start(self) -> None:
         """What is told before the first step."""
         trainer = self.trainer
-        learnt = sum(p.numel() for p in (*trainer.g.parameters(), *trainer.d_learns))
-        coming = max(1, KEEP + 1 - len(checkpoint.listing(self.folder)))
-        check_room(self.folder, trainer.tensors(), learnt, coming)
         if self.ancestors and trainer.seen == 0:
             self.save()  # from here on the run needs its ancestor's file no more
         told = {**self.identity(), "train": self.config.to_dict(), "data": str(self.archive.path)}
