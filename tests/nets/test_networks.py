@@ -1,18 +1,22 @@
 """The networks: the paper's tables, shapes, batch independence, conditioning."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from kaogen.errors import ConfigError
+from kaogen.nets.build import load_trunk, trunk_path
 from kaogen.nets.config import PRESETS, NetConfig, preset
 from kaogen.nets.critic import FeatureCritic
 from kaogen.nets.discriminator import Discriminator, minibatch_stddev
+from kaogen.nets.efficientnet import EfficientNetLite
 from kaogen.nets.generator import Generator
 from kaogen.nets.summary import count, discriminator_table, generator_table, render
 from kaogen.nets.tagger import TaggerNet, fold_norms
+from kaogen.nets.trunks import LiteTrunk
 
 TABLES = Path(__file__).parent
 SMALL = NetConfig(
@@ -159,6 +163,35 @@ def test_folded_tagger_says_the_same() -> None:
     net(x)  # gives the normalisations something to remember
     net.eval()
     torch.testing.assert_close(fold_norms(net)(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_trunk_that_ships_is_the_network_it_was_folded_from() -> None:
+    torch.manual_seed(0)
+    net = EfficientNetLite(5).eval()
+    for unit in net.units():
+        torch.nn.init.uniform_(unit.norm.running_var, 0.5, 2)
+        torch.nn.init.normal_(unit.norm.running_mean, std=0.1)
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    trunk = LiteTrunk(net)
+    x = torch.rand(2, 3, 128, 160) * 2 - 1
+    with torch.no_grad():
+        maps = trunk.maps(x, torch.float32)
+        torch.testing.assert_close(trunk.tag_logits(maps), net(x), rtol=1e-3, atol=1e-4)
+    assert [m.shape[1] for m in maps] == list(trunk.widths)
+    assert [m.shape[2] for m in maps] == trunk.sizes(128)
+
+
+@pytest.mark.parametrize("size", [64, 128, 192])
+def test_the_shipped_trunk_sees_pictures_of_any_size_and_gives_them_gradients(size: int) -> None:
+    trunk = load_trunk()
+    assert isinstance(trunk, LiteTrunk)
+    x = torch.rand(1, 3, size, size).requires_grad_()
+    maps = trunk.maps(x, torch.float32)
+    assert [m.shape[2] for m in maps] == trunk.sizes(size)
+    (gradient,) = torch.autograd.grad(trunk.tag_logits(maps).sum(), x)
+    assert gradient.abs().sum() > 0
+    described = json.loads(trunk_path().with_suffix(".json").read_text(encoding="utf-8"))
+    assert trunk.tag_logits(maps).shape == (1, len(described["tags"]))
 
 
 def test_feature_critic_trains_heads_and_never_the_trunk() -> None:

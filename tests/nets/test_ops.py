@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kaogen.nets import ops
+from kaogen.nets import filters, ops
 from kaogen.nets.config import NetConfig
 from kaogen.nets.generator import StyledConv
 from nets import reference
@@ -87,14 +87,16 @@ def test_modulated_rgb_is_a_modulated_convolution_without_demodulation() -> None
 def test_upsample_is_zero_stuffing_and_filter() -> None:
     x = doubles(2, 3, 5, 4)
     slow = reference.upfirdn(x, up=2, pad=(2, 1), gain=4.0)
-    torch.testing.assert_close(ops.upsample2(x), slow)
+    torch.testing.assert_close(filters.upsample2(x), slow)
 
 
 def test_blur_pads_and_keeps_the_mean() -> None:
     x = doubles(1, 2, 6, 6)
-    torch.testing.assert_close(ops.blur(x, (2, 1)), reference.upfirdn(x, up=1, pad=(2, 1)))
+    torch.testing.assert_close(filters.blur(x, (2, 1)), reference.upfirdn(x, up=1, pad=(2, 1)))
     flat = torch.ones(1, 1, 9, 9, dtype=torch.float64)
-    torch.testing.assert_close(ops.blur(flat, (0, 0)), torch.ones(1, 1, 6, 6, dtype=torch.float64))
+    torch.testing.assert_close(
+        filters.blur(flat, (0, 0)), torch.ones(1, 1, 6, 6, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -111,7 +113,23 @@ def test_down_convolution_blurs_then_takes_every_second_pixel(kernel: int) -> No
 
 def test_blur_computes_only_the_pixels_that_are_kept() -> None:
     x = doubles(2, 3, 8, 8)
-    torch.testing.assert_close(ops.blur(x, (1, 1), stride=2), ops.blur(x, (1, 1))[:, :, ::2, ::2])
+    torch.testing.assert_close(
+        filters.blur(x, (1, 1), stride=2), filters.blur(x, (1, 1))[:, :, ::2, ::2]
+    )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pads", [(1, 1, 1, 1), (0, 1, 2, 0)])
+def test_depthwise_is_a_grouped_convolution(pads: filters.Pads, stride: int) -> None:
+    x, w, b = doubles(2, 3, 7, 6), doubles(3, 1, 3, 3, seed=1), doubles(3, seed=2)
+    slow = nn.functional.conv2d(nn.functional.pad(x, pads), w, b, stride, groups=3)
+    torch.testing.assert_close(filters.depthwise(x, w, b, pads, stride), slow)
+
+    def fast(x: Tensor) -> Tensor:
+        return filters.depthwise(x, w, b, pads, stride)
+
+    assert torch.autograd.gradcheck(fast, [x.requires_grad_()])
+    assert torch.autograd.gradgradcheck(fast, [x])
 
 
 def test_prepared_kernels_follow_their_parameter() -> None:

@@ -10,8 +10,8 @@ import torch
 from kaogen.nets.config import NetConfig
 from kaogen.nets.critic import FeatureCritic
 from kaogen.nets.discriminator import Discriminator
+from kaogen.nets.filters import upsample2
 from kaogen.nets.generator import Generator
-from kaogen.nets.ops import upsample2
 from kaogen.nets.tagger import TaggerNet
 from kaogen.training.adapt import Taken
 from kaogen.training.loop import Trainer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from kaogen.errors import ModelNotFoundError
@@ -12,6 +13,7 @@ from kaogen.nets.config import NetConfig
 from kaogen.nets.critic import FeatureCritic
 from kaogen.nets.discriminator import Discriminator
 from kaogen.nets.tagger import TaggerNet
+from kaogen.nets.trunks import LiteTrunk, Trunk
 
 TRUNK = "trunk.safetensors"
 
@@ -21,14 +23,23 @@ def trunk_path() -> Path:
     return Path(str(files("kaogen"))) / "models" / TRUNK
 
 
-def load_trunk(path: Path | None = None) -> TaggerNet:
-    """The trunk, frozen, its normalisations folded (it was saved so)."""
+def load_trunk(path: Path | None = None) -> Trunk:
+    """The trunk, frozen, as it was saved: the one that ships, or a file's.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+
+    """
     path = path or trunk_path()
     if not path.is_file():
         raise ModelNotFoundError(
             f"The discriminator's trunk is missing: {path}.",
             hint="Reinstall kaogen, or use --critic stylegan2, which needs none.",
         )
+    with safe_open(path, "pt") as stored:
+        names = set(stored.keys())
+    if "stem.weight" in names:
+        return LiteTrunk.load(path)
     tensors = load_file(path)
     widths = tuple(
         tensors[f"stages.{i}.0.conv.weight"].shape[0]

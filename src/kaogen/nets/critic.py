@@ -1,8 +1,8 @@
 """The feature discriminator: small trainable heads on a frozen trunk's feature maps.
 
-After Sauer et al., "Projected GANs Converge Faster" (2021), with two changes made for two CPU
-cores and drawn faces: the trunk is our own tagger (dense convolutions, trained on anime faces),
-and one more head looks at the pixels themselves, where a frozen trunk is blind to fine texture.
+After Sauer et al., "Projected GANs Converge Faster" (2021), with two changes made for drawn faces:
+the trunk was fine-tuned to tell their tags, and one more head looks at the pixels themselves,
+where a frozen trunk is blind to fine texture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from kaogen.nets.config import NetConfig
 from kaogen.nets.discriminator import minibatch_stddev
-from kaogen.nets.tagger import TaggerNet
+from kaogen.nets.trunks import Trunk
 
 HEAD_WIDTH = 64
 GROUP = 4  # pictures whose variation is measured together
@@ -91,38 +91,40 @@ def as_rgb(x: Tensor) -> Tensor:
 
 
 class FeatureCritic(nn.Module):
-    """Heads on the pixels and on every stage of the frozen tagger.
+    """Heads on the pixels and on every map of the frozen trunk.
 
     Args:
         cfg: the networks' settings.
-        trunk: a tagger with its normalisations folded; it is frozen and not part of the
-            state that is saved.
+        trunk: is frozen and not part of the state that is saved.
 
     """
 
-    def __init__(self, cfg: NetConfig, trunk: TaggerNet) -> None:
+    def __init__(self, cfg: NetConfig, trunk: Trunk) -> None:
         super().__init__()
         self.cfg = cfg
         # Kept out of the module tree: checkpoints hold what is learnt, and the trunk is named
         # by its hash instead.
-        self._trunk = [trunk.eval().requires_grad_(False)]
+        self._trunk = [trunk]
+        trunk.eval().requires_grad_(False)
         size = min(cfg.shape(cfg.resolution))
-        sizes = [max(1, size >> i) for i in range(len(trunk.widths))]
         heads = [Head(cfg.img_channels, size, cfg.num_tags, mix=False, width=32)]
-        for width, size in zip(trunk.widths, sizes, strict=True):
-            heads.append(Head(width, size, cfg.num_tags, mix=True))
+        seen = self.trunk
+        for width, at, spread in zip(seen.widths, seen.sizes(size), seen.spreads(), strict=True):
+            head = Head(width, at, cfg.num_tags, mix=True)
+            assert head.mix is not None
+            head.mix /= spread
+            heads.append(head)
         self.heads = nn.ModuleList(heads)
 
     @property
-    def trunk(self) -> TaggerNet:
-        """The frozen tagger."""
+    def trunk(self) -> Trunk:
+        """What it looks through."""
         return self._trunk[0]
 
     def features(self, images: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """[N, C, H, W] in [-1, 1] -> the picture and the trunk's maps, finest first."""
         x = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
-            return [x, *self.trunk.features(as_rgb(x))]
+        return [x, *self.trunk.maps(as_rgb(x), dtype)]
 
     def score(
         self, features: list[Tensor], labels: Tensor, dtype: torch.dtype = torch.float32
@@ -133,5 +135,5 @@ class FeatureCritic(nn.Module):
             return [head(x, labels) for head, x in pairs]
 
     def tag_logits(self, features: list[Tensor]) -> Tensor:
-        """The tagger's own verdict [N, outputs] on the last map, fp32."""
-        return self.trunk.head(features[-1].float().mean(dim=(2, 3)))
+        """The trunk's own verdict [N, outputs], fp32."""
+        return self.trunk.tag_logits(features[1:])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kaogen.nets.config import NetConfig
+from kaogen.nets.filters import upsample2
 from kaogen.nets.ops import (
     Dense,
     Kernel,
@@ -20,7 +21,6 @@ from kaogen.nets.ops import (
     pixel_norm,
     random_kernel,
     styled_conv,
-    upsample2,
 )
 
 Noise = Literal["const", "random", "none"]

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from torch import Tensor, nn
 
+from kaogen.nets.filters import blur
+
 LRELU_SLOPE = 0.2
 SQRT2 = math.sqrt(2.0)
 
@@ -111,45 +113,6 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps)
 
 
-class _Blur(torch.autograd.Function):
-    """Depthwise filter; its gradient is the same filter again, which is symmetric.
-
-    oneDNN's own gradient of a depthwise convolution takes five times as long as the convolution,
-    forty times where that has a stride.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pad: tuple[int, int], gain: float, stride: int) -> Tensor:
-        ctx.pad, ctx.gain, ctx.stride = pad, gain, stride
-        ctx.size = [x.shape[2] + sum(pad) - 3, x.shape[3] + sum(pad) - 3]
-        taps = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
-        kernel = (torch.outer(taps, taps) * gain).expand(x.shape[1], 1, 4, 4)
-        if pad[0] != pad[1]:
-            x, pad = F.pad(x, (pad[0], pad[1], pad[0], pad[1])), (0, 0)
-        return F.conv2d(x, kernel, stride=stride, padding=pad[0], groups=x.shape[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        if ctx.stride > 1:
-            shape, last = (*grad.shape[:2], *ctx.size), torch.channels_last
-            stuffed = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=last)
-            stuffed.zero_()
-            stuffed[:, :, :: ctx.stride, :: ctx.stride] = grad
-            grad = stuffed
-        pad = (3 - ctx.pad[0], 3 - ctx.pad[1])
-        return blur(grad, pad, ctx.gain), None, None, None
-
-
-def blur(x: Tensor, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
-    """[1,3,3,1] / 8 along both axes, zero-padded by `pad` (0 to 3) before and after.
-
-    [N, C, H, W] -> [N, C, H + pad[0] + pad[1] - 3, W + pad[0] + pad[1] - 3], of which `stride`
-    keeps every so many pixels; the others are not computed.
-    """
-    blurred: Tensor = _Blur.apply(x, pad, gain, stride)  # type: ignore[no-untyped-call]
-    return blurred
-
-
 class _Scale(torch.autograd.Function):
     """A factor for each picture's channel; the gradients are one pass each."""
 
@@ -168,23 +131,6 @@ def per_channel(x: Tensor, scale: Tensor) -> Tensor:
     """[N, C, H, W] times [N, C]."""
     scaled: Tensor = _Scale.apply(x, scale.to(x.dtype))  # type: ignore[no-untyped-call]
     return scaled
-
-
-def upsample2(x: Tensor) -> Tensor:
-    """Twice the size by the [1,3,3,1] filter. [N, C, H, W] -> [N, C, 2H, 2W].
-
-    Each output pixel is a weighted mean of its two nearest pixels along each axis, 3/4 and 1/4,
-    with zeros beyond the edge: the polyphase form of zero-stuffing and filtering.
-    """
-    for axis in (2, 3):
-        before = F.pad(x, (1, 0, 0, 0) if axis == 3 else (0, 0, 1, 0)).narrow(
-            axis, 0, x.shape[axis]
-        )
-        after = F.pad(x, (0, 1, 0, 0) if axis == 3 else (0, 0, 0, 1)).narrow(axis, 1, x.shape[axis])
-        even = torch.lerp(x, before, 0.25)
-        odd = torch.lerp(x, after, 0.25)
-        x = torch.stack([even, odd], dim=axis + 1).flatten(axis, axis + 1)
-    return x
 
 
 @dataclass(frozen=True)

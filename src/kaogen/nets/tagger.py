@@ -1,11 +1,12 @@
 """The built-in tagger: plain 3x3 convolutions, because those are what a CPU does fastest.
 
-It serves twice. Its scores label a data set (`kaogen prepare --tagger builtin`), and its frozen
-feature maps are what the feature discriminator looks at, after Sauer et al., "Projected GANs
-Converge Faster" (2021), with a trunk that has seen anime faces instead of ImageNet.
+Its scores label a data set (`kaogen prepare --tagger builtin`). Its frozen feature maps can be what
+the feature discriminator looks through (`nets/trunks.py` has the better one).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,24 @@ class TaggerNet(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
+
+    def maps(self, x: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        """The same as a discriminator's trunk; the activations in `dtype`."""
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            return self.features(x)
+
+    def sizes(self, size: int) -> list[int]:
+        """The shorter side of each map, for pictures whose shorter side is `size`."""
+        return [max(1, size >> i) for i in range(len(self.widths))]
+
+    def spreads(self) -> list[float]:
+        """What the heads see maps divided by: behind normalisation and ReLU they vary alike."""
+        return [1.0] * len(self.widths)
+
+    def tag_logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """The verdict [N, num_outputs] from the last map, fp32."""
+        logits: Tensor = self.head(maps[-1].float().mean(dim=(2, 3)))
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """RGB [N, 3, H, W] in [-1, 1] -> logits [N, num_outputs]."""
