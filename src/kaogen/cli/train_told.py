@@ -42,7 +42,7 @@ def show(run: Run, console: Console) -> bool:
         TextColumn("{task.fields[pace]}"),
         TextColumn("{task.fields[losses]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         seen = run.trainer.seen
         bar = progress.add_task(
             "",
@@ -156,7 +156,8 @@ def warn(console: Console, troubles: list[Trouble], known: dict[str, str]) -> No
 
 def kimg(seen: int, total: int) -> str:
     """Such as "12.4/200 kimg"."""
-    return f"{seen / 1000:,.1f}/{total / 1000:,.10g} kimg"
+    places = 1 if total >= 10_000 else 3
+    return f"{seen / 1000:,.{places}f}/{total / 1000:,.10g} kimg"
 
 
 def figures(losses: dict[str, float]) -> str:
