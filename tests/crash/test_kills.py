@@ -81,6 +81,9 @@ def test_sigterm_to_one_rank_stops_both_at_one_step(faces: Path, tmp_path: Path,
         assert session.codes() == [130, 130]
     ends = [max(w.seen for w in session.said() if w.rank == r) for r in (0, 1)]
     assert ends[0] == ends[1] == int(checkpoint.latest(folder).name)
+    with Session(faces, folder) as session:  # and one process may go on
+        assert session.codes() == [0]
+    assert next(w.seen for w in session.said() if w.point == STEP) == ends[0] + CONFIG.batch
 
 
 def test_one_rank_of_two_killed_three_times_the_weights_end_the_same(
