@@ -45,7 +45,7 @@ OPTIONS: tuple[tuple[str, str, type, str], ...] = (
     ("ada_max", "--ada-max", float, "ada: highest p."),
     ("ada_kimg", "--ada-kimg", float, "ada: kimg for p to go from 0 to 1."),
     ("ema_kimg", "--ema-kimg", float, "Half-life of the generator's average, kimg."),
-    ("ema_rampup", "--ema-rampup", float, "It is at most this share of the images seen; 0: no bound."),
+    ("ema_rampup", "--ema-rampup", float, "At most this share of the images seen; 0: no bound."),
     ("precision", "--precision", str, "Activations: auto, fp32 or bf16."),
 )
 
