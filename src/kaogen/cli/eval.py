@@ -105,8 +105,7 @@ def networks(names: str | None, archive: Archive) -> tuple[list[Judge], list[Fea
                 raise
     used = json.dumps((archive.provenance() or {}).get("tagger"))
     judges = [
-        # The built-in tagger labels data and is the feature critic's trunk; any other may have
-        # labelled this very file.
+        # The built-in tagger labels data; any other may have labelled this very file.
         Judge(net, independent=net.name != "tagger" and net.tagger.sha256 not in used)
         for net in opened
         if isinstance(net, TaggerFeatures)

@@ -177,8 +177,8 @@ def start_from(
     judge, why = Taken(new=list(trainer.d.state_dict())), "holds no discriminator"
     if source.critic and source.net.critic != net.critic:
         why = f"has one of another kind, {source.net.critic}"
-    elif source.critic and source.trunk not in (None, trunk):  # older runs do not say
-        why = "has one that reads another tagger's features"
+    elif source.critic and source.trunk != trunk:
+        why = "has one that looks through another trunk"
     elif source.critic:
         judge, why = transfer_critic(source, trainer.d, net, vocabulary), "has none such"
     check_frozen(trainer, judge.new, f"{source.name} {why}")
