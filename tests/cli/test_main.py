@@ -143,7 +143,9 @@ def test_bugs_keep_their_traceback(
 
 
 def test_a_missing_extra_is_one_line() -> None:
-    done = run("train", "--help", code="import sys\nsys.modules['torch'] = None")
+    without = "import sys\nsys.modules['torch'] = None"
+    assert run("train", "--help", code=without).returncode == 0
+    done = run("train", "faces.zip", "--out", "run", "--dry-run", code=without)
     assert done.returncode == 5
     assert done.stderr == (
         "kaogen: error: `kaogen train` needs a part that is not installed. "

@@ -10,8 +10,10 @@ import torch
 from kaogen.errors import CheckpointError
 from kaogen.nets.tagger import TaggerNet
 from kaogen.training import checkpoint, losses
-from kaogen.training.augment import shift_and_cut, translate
+from kaogen.training.augment import gaussian, shift_and_cut, translate
 from kaogen.training.batches import Rows, repeats, torch_rng
+from kaogen.training.config import TrainConfig
+from kaogen.training.schedule import blur_sigma
 from kaogen.training.tagger import average_precision, take_weight_back
 from kaogen.training.tagger_data import EYES, HAIR, one_of
 from kaogen.training.tagger_report import binary_row, calibration_error, matched_thresholds
@@ -25,6 +27,25 @@ def test_sample_order_is_the_same_wherever_one_stops() -> None:
         assert np.array_equal(again.at(stop, 50 - stop), straight[stop:])
     for epoch in range(2):
         assert sorted(straight[epoch * 17 : (epoch + 1) * 17]) == list(range(17))
+
+
+def test_the_blur_that_d_sees_through_fades_and_keeps_flat_pictures() -> None:
+    config = TrainConfig(blur=2.0, blur_kimg=10)
+    assert [blur_sigma(config, seen, 64) for seen in (0, 5000, 10_000, 20_000)] == [2, 1, 0, 0]
+    assert blur_sigma(config, 0, 128) == 4
+    assert blur_sigma(TrainConfig(blur=2.0), 0, 64) == 0
+    flat = torch.full((1, 3, 16, 16), 0.5, dtype=torch.float64)
+    torch.testing.assert_close(gaussian(flat, 2.0), flat)
+    assert gaussian(flat, 0.05) is flat
+    dot = torch.zeros(1, 2, 17, 17, dtype=torch.float64)
+    dot[:, :, 8, 8] = 1
+    seen = gaussian(dot, 1.5)
+    torch.testing.assert_close(seen.sum(), dot.sum())
+    torch.testing.assert_close(seen, seen.flip(2).transpose(2, 3))
+    away = (torch.arange(17) - 8).double()
+    assert float((seen[0, 0].sum(dim=1) * away.square()).sum()) == pytest.approx(1.5**2, rel=0.05)
+    small = torch.randn(1, 1, 5, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: gaussian(x, 1.0), [small])
 
 
 def test_rare_rows_repeat_at_most_four_times() -> None:

@@ -38,7 +38,7 @@ def command(
     kimg: Annotated[float, typer.Option(help="Stop at so many thousand images.")] = 1000.0,
     batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step.")] = None,
     lr: Annotated[
-        float | None, typer.Option(min=1e-9, help="Learning rate of both networks.")
+        float | None, typer.Option(min=1e-9, help="Learning rate; D's follows in proportion.")
     ] = None,
     critic: Annotated[
         str | None, typer.Option(help="Discriminator: stylegan2 or features.")
@@ -74,9 +74,11 @@ def command(
     with decoding(archive, not dry_run) as ahead:
         import torch
 
+        from kaogen.nets.memory import keep_freed_memory
         from kaogen.training.run import Run
         from kaogen.training.workers import Workers
 
+        keep_freed_memory()
         workers = Workers.from_environment()
         workers.meet()
         place = workers.device(device)
@@ -87,7 +89,9 @@ def command(
             net, config = settings(preset, critic, conditioning, unconditional, batch)
             config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
             if lr is not None:
-                config = replace(config, lr_g=lr, lr_d=lr)
+                config = replace(config, lr_g=lr, lr_d=lr * config.lr_d / config.lr_g)
+            if init_from is not None:
+                config = replace(config, blur=0.0)  # there is something fine to lose
             config = with_chosen(config, net, chosen)
             data = ahead or Archive.open(archive)
             if "holdout" not in chosen:

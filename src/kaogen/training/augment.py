@@ -6,12 +6,17 @@ its colour part: shifting hue or saturation would falsify the colour tags.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from torch import Tensor
 
+from kaogen.nets.filters import depthwise
 from kaogen.training.augment_ada import Pipeline
+
+SHARP = 0.1  # pixels of blur that nobody sees
 
 # (pictures, source of randomness, probability of each operation) -> pictures.
 Policy = Callable[[Tensor, torch.Generator, float], Tensor]
@@ -59,6 +64,25 @@ def shift_and_cut(x: Tensor, generator: torch.Generator) -> Tensor:
     mask = cut_mask(n, h, w, size, draw(-size // 2, h - size // 2), draw(-size // 2, w - size // 2))
     keep = draw(0, 1).float().reshape(n, 1, 1, 1)
     return x * torch.maximum(mask, keep)
+
+
+def gaussian(x: Tensor, sigma: float) -> Tensor:
+    """Blur by a Gaussian, the edge repeated. [N, C, H, W] -> the same shape.
+
+    Args:
+        x: pictures.
+        sigma: standard deviation in pixels; below a tenth nothing is done.
+
+    """
+    if sigma < SHARP:
+        return x
+    reach = min(math.ceil(3 * sigma), x.shape[2], x.shape[3])
+    steps = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    taps = torch.exp(-(steps / sigma).square() / 2)
+    taps = (taps / taps.sum()).expand(x.shape[1], 1, 1, -1)
+    x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    x = depthwise(x, taps, None, (0, 0, 0, 0))
+    return depthwise(x, taps.transpose(2, 3), None, (0, 0, 0, 0))
 
 
 def policy_of(name: str, groups: tuple[str, ...]) -> Policy | None:

@@ -64,6 +64,9 @@ class TrainConfig:
         ada_max: its bound; above 0.8 augmentations were seen to leak into what G draws.
         ada_kimg: p needs so many thousand images to go from 0 to 1.
         ada_interval: steps between two adjustments of p.
+        blur: at first D sees real and fake blurred by a Gaussian of so many pixels at 64 px (and
+            as many times more as the picture is larger); else it wins by fine texture at once.
+        blur_kimg: by when that has faded to nothing, linearly.
         balance: 0 samples rows evenly; 1 repeats rows with rare tags until tags are even
             (at most 4 times).
         holdout: faces that are kept from training, to tell whether D knows its own by heart.
@@ -109,6 +112,8 @@ class TrainConfig:
     ada_max: float = 0.8
     ada_kimg: float = 500.0
     ada_interval: int = 4
+    blur: float = 0.0
+    blur_kimg: float = 0.0
     balance: float = 0.0
     holdout: int = 0
     seed: int = 0
@@ -149,7 +154,7 @@ class TrainConfig:
         for name in (
             *("r1_gamma", "r2_gamma", "gp_weight", "path_weight", "freeze_d", "tag_weight"),
             *("uncond_kimg", "blend_kimg", "ada_target", "holdout", "d_first_kimg"),
-            *("ema_kimg", "ema_rampup"),
+            *("ema_kimg", "ema_rampup", "blur", "blur_kimg"),
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}, not 0 or more.")
@@ -190,9 +195,17 @@ def with_loss(config: TrainConfig, loss: Loss, resolution: int) -> TrainConfig:
     return replace(config, loss=loss)
 
 
-# Beside each network preset, what trains it; the feature critic needs no R1.
+# Beside each network preset, what trains it; the feature critic needs no R1. It sees so much that
+# it must begin blurred and learn slower than G (docs/LOG.md).
 SMALL = TrainConfig(
-    loss="hinge", tag_weight=0.05, augment="shift+cut", balance=0.5, lr_decay="cosine"
+    lr_d=5e-4,
+    loss="hinge",
+    tag_weight=0.05,
+    augment="shift+cut",
+    blur=3.0,
+    blur_kimg=40.0,
+    balance=0.5,
+    lr_decay="cosine",
 )
 PAPER = TrainConfig(lr_g=2.5e-3, lr_d=2.5e-3, mixing=0.9)
 RECIPES: dict[str, TrainConfig] = {

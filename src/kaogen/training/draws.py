@@ -15,9 +15,10 @@ from torch import Tensor
 
 from kaogen.nets.config import NetConfig
 from kaogen.nets.generator import Generator
-from kaogen.training.augment import Policy, policy_of
+from kaogen.training.augment import Policy, gaussian, policy_of
 from kaogen.training.batches import Rows, held_out, repeats, rng, torch_rng
 from kaogen.training.config import TrainConfig
+from kaogen.training.schedule import blur_sigma
 from kaogen.training.workers import ALONE, Workers
 
 
@@ -166,8 +167,8 @@ class Draws:
         return kept.to(self.device), asked.to(self.device)
 
     def augmented(self, x: Tensor, seen: int, which: int, p: float = 1.0) -> Tensor:
-        """`x` under the run's augmentation; `which` tells real (0) from fake (1)."""
-        if self.policy is None:
-            return x
-        own = (self.workers.rank,) if self.workers.world > 1 else ()
-        return self.policy(x, torch_rng("augment", self.config.seed, seen, which, *own), p)
+        """`x` as D sees it, augmented and blurred; `which` tells real (0) from fake (1)."""
+        if self.policy is not None:
+            own = (self.workers.rank,) if self.workers.world > 1 else ()
+            x = self.policy(x, torch_rng("augment", self.config.seed, seen, which, *own), p)
+        return gaussian(x, blur_sigma(self.config, seen, min(x.shape[2:])))

@@ -51,3 +51,19 @@ def label_share(config: TrainConfig, seen: int) -> float:
     if config.blend_kimg == 0:
         return float(since >= 0)
     return min(1.0, max(0.0, since / (config.blend_kimg * 1000)))
+
+
+def blur_sigma(config: TrainConfig, seen: int, size: int) -> float:
+    """Standard deviation in pixels of the blur that D sees through after `seen` images.
+
+    Falls linearly to 0 at `blur_kimg` (StyleGAN3 and StyleGAN-XL begin so).
+
+    Args:
+        config: the run's.
+        seen: images.
+        size: shorter side of the pictures in pixels; `config.blur` is meant at 64.
+
+    """
+    if not config.blur_kimg:
+        return 0.0
+    return config.blur * size / 64 * max(0.0, 1 - seen / (config.blur_kimg * 1000))
