@@ -153,8 +153,18 @@ def test_a_critic_of_choice_brings_its_recipe(
 def test_options_stand_above_the_recipe_and_a_loss_brings_its_penalties() -> None:
     net, config = settings("tiny64", None, None, False, 16)
     chosen = {"loss": "relativistic", "r1_interval": 8, "augment": "ada"}
-    config = with_chosen(config, net, chosen)
+    config = with_chosen(config, net, chosen, None, begun=False)
     assert config.r1_gamma == config.r2_gamma == pytest.approx(2e-4 * 64**2 / 16)
     assert (config.r1_interval, config.r2_interval, config.augment) == (8, 1, "ada")
     with pytest.raises(ConfigError, match="Unknown loss 'mse'"):
-        with_chosen(config, net, {"loss": "mse"})
+        with_chosen(config, net, {"loss": "mse"}, None, begun=False)
+
+
+def test_a_rate_of_choice_keeps_the_proportion_and_a_start_elsewhere_is_not_blurred() -> None:
+    net, config = settings("tiny64", None, None, unconditional=False, batch=None)
+    assert config.blur
+    assert config.blur_kimg
+    halved = with_chosen(config, net, {}, config.lr_g / 2, begun=True)
+    assert (halved.lr_d, halved.blur) == (config.lr_d / 2, 0)
+    both = with_chosen(config, net, {"lr_d": 1e-3, "blur": 2.0}, 3e-3, begun=True)
+    assert (both.lr_g, both.lr_d, both.blur) == (3e-3, 1e-3, 2)

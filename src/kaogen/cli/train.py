@@ -88,11 +88,7 @@ def command(
         with workers.together():
             net, config = settings(preset, critic, conditioning, unconditional, batch)
             config = replace(config, kimg=kimg, tick_kimg=tick, seed=seed)
-            if lr is not None:
-                config = replace(config, lr_g=lr, lr_d=lr * config.lr_d / config.lr_g)
-            if init_from is not None:
-                config = replace(config, blur=0.0)  # there is something fine to lose
-            config = with_chosen(config, net, chosen)
+            config = with_chosen(config, net, chosen, lr, init_from is not None)
             data = ahead or Archive.open(archive)
             if "holdout" not in chosen:
                 count = workers.from_first(lambda: kept_back(out, len(data)))
@@ -185,8 +181,18 @@ def settings(
     return net, config
 
 
-def with_chosen(config: TrainConfig, net: NetConfig, chosen: dict[str, Any]) -> TrainConfig:
-    """The table's options on top of the recipe; a loss of choice first, with its penalties."""
+def with_chosen(
+    config: TrainConfig, net: NetConfig, chosen: dict[str, Any], lr: float | None, begun: bool
+) -> TrainConfig:
+    """The table's options on top of the recipe; a loss of choice first, with its penalties.
+
+    A rate of choice is G's, and D's keeps its proportion. Where the networks have begun elsewhere
+    nothing is blurred: there is something fine to lose.
+    """
+    if lr is not None:
+        config = replace(config, lr_g=lr, lr_d=lr * config.lr_d / config.lr_g)
+    if begun:
+        config = replace(config, blur=0.0)
     if "loss" in chosen:
         config = with_loss(config, chosen["loss"], net.resolution)
     return replace(config, **chosen)
