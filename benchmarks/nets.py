@@ -33,6 +33,7 @@ from kaogen.nets.generator import Generator
 from kaogen.nets.memory import keep_freed_memory
 from kaogen.training.loop import pick_dtype
 from kaogen.training.losses import LOSSES
+from kaogen.training.pairs import score_pairs
 
 # Batch of a training step; the smaller presets as their recipes have it.
 BATCHES = {"tiny64": 32, "base128": 16, "paper256": 8, "paper512": 4, "paper1024": 1}
@@ -124,7 +125,11 @@ class Training:
     def train_d(self, real: list[torch.Tensor], fake: list[torch.Tensor]) -> None:
         for parameter in self.learns:
             parameter.requires_grad_(True)
-        scores = [self.d.score(f, self.labels, self.dtype) for f in (real, fake)]
+        if isinstance(self.d, nets_plain.Discriminator):
+            scores = [self.d.score(f, self.labels, self.dtype) for f in (real, fake)]
+        else:
+            labels = self.labels, self.labels
+            scores = score_pairs(self.d, real, fake, labels, self.dtype)
         self.opt_d.zero_grad(set_to_none=True)
         self.loss.d(*scores).backward()
         self.opt_d.step()

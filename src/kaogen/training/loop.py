@@ -23,6 +23,7 @@ from kaogen.training.config import TrainConfig
 from kaogen.training.draws import Asked, Data, Draws
 from kaogen.training.freeze import first_layers
 from kaogen.training.losses import LOSSES, TagLayout, mean_score, tag_loss
+from kaogen.training.pairs import score_pairs
 from kaogen.training.phases import Step, phases
 from kaogen.training.schedule import g_lr_share, label_share, lr_share
 from kaogen.training.workers import ALONE, Workers
@@ -205,9 +206,9 @@ class Trainer:
     def train_d(self, step: Step) -> dict[str, float]:
         """D's updates, on real and (detached) fake features."""
         self.let_d_learn(True)
-        real = self.d.score(step.real_features, step.real_labels, self.dtype)
         detached = [f.detach() for f in step.fake_features]
-        fake = self.d.score(detached, step.fake_labels, self.dtype)
+        labels = step.real_labels, step.fake_labels
+        real, fake = score_pairs(self.d, step.real_features, detached, labels, self.dtype)
         told = self.update("d", step, self.loss.d(real, fake))
         leaning = lean(real, fake, self.loss.relative)
         told |= {"real": mean_score(real), "fake": mean_score(fake), "rt": float(leaning)}
