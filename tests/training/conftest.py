@@ -1,15 +1,18 @@
 """Small networks and a small labelled set, made of shapes and colours that a net can learn."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from kaogen.data.archives.archive import Item, write_archive
 from kaogen.nets.config import NetConfig
 from kaogen.nets.critic import FeatureCritic
 from kaogen.nets.discriminator import Discriminator
 from kaogen.nets.tagger import TaggerNet
+from kaogen.tags import Vocabulary
 from kaogen.training.config import TrainConfig
 from kaogen.training.loop import Data, Trainer
 
@@ -45,3 +48,19 @@ def make_trainer(data: Data) -> Callable[..., Trainer]:
         return Trainer(net, config, data, Discriminator(net))
 
     return make
+
+
+def write_faces(path: Path, size: int, count: int) -> Path:
+    """A data set of noise with four tags, two of them worn."""
+    source = np.random.default_rng(0)
+    names = Vocabulary(["pink hair", "blue hair", "smile", "glasses"])
+    items = [
+        Item(
+            image=source.integers(0, 255, (size, size, 3), dtype=np.uint8),
+            tags=(names.names[i % 2], "smile"),
+            source=f"{i}.png",
+        )
+        for i in range(count)
+    ]
+    write_archive(path, items, names, {})
+    return path

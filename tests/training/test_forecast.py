@@ -18,28 +18,15 @@ from kaogen.cli.train_options import OPTIONS
 from kaogen.data.archives import archive as archives
 from kaogen.data.archives.archive import Archive, Item, write_archive
 from kaogen.errors import ConfigError
-from kaogen.tags import Vocabulary
 from kaogen.training.forecast import forecast
 from kaogen.training.health import Trouble
 from kaogen.training.loop import Trainer
-from training.conftest import CONFIG, NET
+from training.conftest import CONFIG, NET, write_faces
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "faces.zip"
-    source = np.random.default_rng(0)
-    names = Vocabulary(["pink hair", "blue hair", "smile", "glasses"])
-    items = [
-        Item(
-            image=source.integers(0, 255, (64, 64, 3), dtype=np.uint8),
-            tags=(names.names[i % 2], "smile"),
-            source=f"{i}.png",
-        )
-        for i in range(40)
-    ]
-    write_archive(path, items, names, {})
-    return path
+    return write_faces(tmp_path_factory.mktemp("data") / "faces.zip", size=64, count=40)
 
 
 def small(path: Path, size: int = 16) -> Archive:

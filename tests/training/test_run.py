@@ -6,18 +6,17 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from kaogen.cli.train import settings, with_chosen
-from kaogen.data.archives.archive import Archive, Item, write_archive
+from kaogen.data.archives.archive import Archive
 from kaogen.errors import ConfigError
-from kaogen.tags import PAPER, Vocabulary
+from kaogen.tags import PAPER
 from kaogen.training import checkpoint
 from kaogen.training.inputs import vocabulary_of
 from kaogen.training.run import Run, Tick
-from training.conftest import CONFIG, NET
+from training.conftest import CONFIG, NET, write_faces
 
 TINY = replace(CONFIG, kimg=0.032, tick_kimg=0.016)
 QUIET = NET.with_(noise=False)
@@ -26,18 +25,7 @@ QUIET = NET.with_(noise=False)
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     path = tmp_path_factory.mktemp("data") / "faces.zip"
-    source = np.random.default_rng(0)
-    names = Vocabulary(["pink hair", "blue hair", "smile", "glasses"])
-    items = [
-        Item(
-            image=source.integers(0, 255, (16, 16, 3), dtype=np.uint8),
-            tags=(names.names[i % 2], "smile"),
-            source=f"{i}.png",
-        )
-        for i in range(24)
-    ]
-    write_archive(path, items, names, {})
-    return Archive.open(path)
+    return Archive.open(write_faces(path, size=16, count=24))
 
 
 def told(_: Tick) -> None:

@@ -211,9 +211,8 @@ def styled_conv(
         noise = (noise * SQRT2).to(x.dtype)
     if alone(x, kernel):
         y = kernel.modulated(styles, scale).convolve(x)
-        y = y.add_(bias) if noise is None else y.add_(noise).add_(bias)
-        return F.leaky_relu_(y, LRELU_SLOPE)
-    y = per_channel(kernel.convolve(per_channel(x, styles)), scale)
+    else:
+        y = per_channel(kernel.convolve(per_channel(x, styles)), scale)
     y = y.add_(bias) if noise is None else y.add_(noise).add_(bias)
     return F.leaky_relu_(y, LRELU_SLOPE)
 

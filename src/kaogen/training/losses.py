@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the field's own abbreviation
 from torch import Tensor
 
+from kaogen.nets.ops import at_least_float
+
 Scores = list[Tensor]
 
 
@@ -142,11 +144,6 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     total = (images * noise).sum() / (h * w) ** 0.5
     (gradient,) = torch.autograd.grad(total, ws, create_graph=True)
     return (at_least_float(gradient).square().sum(dim=2).mean(dim=1) + 1e-12).sqrt()
-
-
-def at_least_float(x: Tensor) -> Tensor:
-    """Half precision as fp32; what is more precise stays so."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 @dataclass(frozen=True)
